@@ -13,6 +13,7 @@
     ├── BudgetExceeded            the next call could cross the cost limit
     └── TurnFailed                an agent could not take its turn
         ├── ModelError            a model call failed, was refused, empty or cut off
+        │   └── ContextTooLong    the prompt does not fit the model's window
         └── Unparsable            a reply could not be read, after one more try
 
 Each message is one line: what happened, to what, what to do.  A ``TurnFailed`` never
@@ -33,6 +34,7 @@ __all__ = [
     "BudgetExceeded",
     "CheckFailed",
     "ConfigurationError",
+    "ContextTooLong",
     "DataError",
     "MissingExtra",
     "MissingKey",
@@ -125,6 +127,26 @@ class ModelError(TurnFailed):
     def __init__(self, message: str, usage: Usage | None = None) -> None:
         super().__init__(message)
         self.usage = usage
+
+
+class ContextTooLong(ModelError):
+    """A prompt and the longest reply to it do not fit the model's window; nothing was paid.
+
+    Parameters
+    ----------
+    model : the model's name.
+    tokens : tokens of the prompt and the longest reply together; None where the endpoint does not say.
+    window : tokens that the model can take; None where the endpoint does not say.
+    """
+
+    def __init__(self, model: str, tokens: int | None = None, window: int | None = None) -> None:
+        self.tokens, self.window = tokens, window
+        size = f"{tokens:,} tokens with the longest reply" if tokens is not None else "the prompt"
+        limit = f"its window of {window:,}" if window is not None else "its window"
+        super().__init__(
+            f"{model}: {size}, more than {limit}: take shorter material, fewer rounds, a lower limit of tokens, "
+            "or a model with a longer window"
+        )
 
 
 class Unparsable(TurnFailed):

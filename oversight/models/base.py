@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..errors import ModelError
 from ..identity import digest
 from ..transcript import Usage
 
-__all__ = ["Completion", "Message", "Model", "ModelCall", "TokenProbabilities"]
+__all__ = ["Completion", "Message", "Model", "ModelCall", "ScoreCall", "Scores", "TokenProbabilities"]
 
 Message = Mapping[str, str]
 """``{"role": "system" | "user" | "assistant", "content": text}``."""
@@ -27,6 +28,8 @@ class ModelCall:
     max_tokens : most tokens of the reply.
     top_logprobs : how many alternatives to ask for at each token; None asks for no log-probabilities.
     sample : index of the sample, so that repeated calls of the same content are separate draws.
+    draw : which of the episode's own draws this is (a candidate, a vote, a seat); empty for the only one.
+    seed : seed of the sampling, for models that can be given one (local ones).
     before_retry : called before a reply that was paid for and cannot be used is asked for again, with what was
         paid so far; may raise.  No part of the call's content.
     """
@@ -36,6 +39,8 @@ class ModelCall:
     max_tokens: int = 1024
     top_logprobs: int | None = None
     sample: int = 0
+    draw: tuple[int, ...] = ()
+    seed: int = 0
     before_retry: Callable[[Usage], None] | None = field(default=None, compare=False, repr=False)
 
     def key(self, identity: Mapping[str, Any]) -> str:
@@ -49,8 +54,64 @@ class ModelCall:
                 self.max_tokens,
                 self.top_logprobs,
                 self.sample,
+                list(self.draw),
+                self.seed,
             ]
         )
+
+
+@dataclass(frozen=True)
+class ScoreCall:
+    """One call for the log-probabilities of given texts in the place of the reply; nothing is sampled.
+
+    Parameters
+    ----------
+    messages : the conversation.
+    start : how the reply begins, before the option (``The correct answer is``); a reply of the model's own may be
+        part of it.
+    options : the texts that are compared, at least two; each continues ``start`` after one space.
+    """
+
+    messages: tuple[Message, ...]
+    start: str
+    options: tuple[str, ...]
+
+    def key(self, identity: Mapping[str, Any]) -> str:
+        """Digest of model identity, messages, start and options."""
+        messages = [dict(message) for message in self.messages]
+        return digest(["score call", dict(identity), messages, self.start, list(self.options)])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a :class:`ScoreCall` is answered with.
+
+    Parameters
+    ----------
+    logprobs : for each option, the natural log-probability of all its tokens together, finite and at most 0.
+    tokens : how many tokens each option has.
+    usage : what it cost.
+    model : the model's name as it reports itself.
+    """
+
+    logprobs: tuple[float, ...]
+    tokens: tuple[int, ...]
+    usage: Usage = field(default_factory=lambda: Usage(calls=1))
+    model: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores as JSON values; :meth:`from_dict` gives them back."""
+        return {
+            "logprobs": list(self.logprobs),
+            "tokens": list(self.tokens),
+            "usage": [self.usage.calls, self.usage.input_tokens, self.usage.output_tokens, self.usage.dollars],
+            "model": self.model,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scores:
+        """The scores that :meth:`to_dict` wrote."""
+        return cls(tuple(values["logprobs"]), tuple(values["tokens"]), Usage(*values["usage"]), values["model"])
 
 
 @dataclass(frozen=True)
@@ -114,9 +175,24 @@ class Model(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
 
+    scores_options: bool = False
+    """Whether :meth:`score` can be called."""
+
     @abstractmethod
     async def complete(self, call: ModelCall) -> Completion:
-        """The reply to a call; raises ModelError when there is none to be had."""
+        """The reply to a call.
+
+        Raises
+        ------
+        ContextTooLong
+            if the prompt and the longest reply do not fit the model's window; nothing was paid.
+        ModelError
+            when there is no reply to be had for another reason.
+        """
+
+    async def score(self, call: ScoreCall) -> Scores:
+        """The log-probabilities of given texts; raises as :meth:`complete` does."""
+        raise ModelError(f"{self.name} cannot score given texts: choose another elicitation")
 
     def describe(self) -> dict[str, Any]:
         """What makes this model this model (endpoint and adapter included), without secrets."""

@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 from typing import Any, overload
 
 from ..agents import Agent
-from ..errors import BudgetExceeded, ConfigurationError, ModelError, TurnFailed
+from ..errors import BudgetExceeded, ConfigurationError, ContextTooLong, ModelError, TurnFailed
 from ..identity import digest
-from ..models import Completion, Model, ModelCall
+from ..models import Completion, Model, ModelCall, ScoreCall, Scores
 from ..requests import Choice, Choose, Speak, Speech
 from ..transcript import Usage
 from .journal import Journal
@@ -83,6 +83,7 @@ class JournaledModel(Model):
     def __init__(self, model: Model, journal: Journal, budget: Budget, places: asyncio.Semaphore) -> None:
         super().__init__(model.name)
         self.model, self.journal, self.budget, self.places = model, journal, budget, places
+        self.scores_options = model.scores_options
         self._identity = model.describe()
 
     def describe(self) -> dict[str, Any]:
@@ -110,6 +111,8 @@ class JournaledModel(Model):
                 try:
                     completion = await self.model.complete(replace(call, before_retry=again))
                     paid = completion.usage
+                except ContextTooLong:  # cost nothing, and a shorter prompt is made of it
+                    raise
                 except ModelError as failure:
                     # Stored like a reply: whoever else asks the same is told the same, and pays nothing.
                     paid = failure.usage
@@ -122,6 +125,18 @@ class JournaledModel(Model):
         if "failure" in value:
             raise ModelError(value["failure"])
         return Completion.from_dict(value["completion"])
+
+    async def score(self, call: ScoreCall) -> Scores:
+        async def produce() -> dict[str, Any]:
+            # Only local models score texts, and they cost nothing; the limit on calls in flight holds all the same.
+            async with self.places:
+                if self.journal.stopping:
+                    raise asyncio.CancelledError
+                scores = await self.model.score(call)
+                self.budget.settle(0.0, scores.usage)
+            return {"scores": scores.to_dict(), "dollars": scores.usage.dollars}
+
+        return Scores.from_dict((await self.journal.once(call.key(self._identity), self.name, produce))["scores"])
 
     def require(self) -> None:
         self.model.require()
