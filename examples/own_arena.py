@@ -18,7 +18,7 @@ class Sums(Arena):
     default_limit = 20
     generated = True
 
-    digits: int = Field(2, ge=1, le=9, description="digits of each number")
+    digits: int = Field(default=2, ge=1, le=9, description="digits of each number")
 
     def questions(self, limit: int | None, seed: int) -> Sequence[Question]:
         return [self._question(number, seed) for number in range(limit or 0)]

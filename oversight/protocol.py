@@ -8,15 +8,17 @@ other), :func:`in_turn`, :func:`repeat` and :func:`branch`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from .errors import ConfigurationError
 from .identity import digest, source_digest
+from .limits import Limits
+from .prompt_files import read_prompts
 from .transcript import Transcript
 
 __all__ = [
@@ -76,20 +78,40 @@ class Seat:
         numbered = self.role.argues_for_an_answer or self.index
         return f"{self.role.name} {self.index + 1}" if numbered else self.role.name
 
-    def argues(self, *, hears: tuple[Seat, ...] | None = None) -> Step:
-        """A speech for the seat's answer.  ``hears``: the seats it listens to (default: all that came before)."""
-        return Step(self, "speech", hears)
+    def argues(self, *, task: str = "", hears: tuple[Seat, ...] | None = None) -> Step:
+        """A speech for the seat's answer.
+
+        ``task``: which of the role's tasks it is asked for beside its instructions.  ``hears``: the seats it
+        listens to (default: all that came before).
+        """
+        return Step(self, "speech", hears, task=task)
+
+    def speaks(
+        self, *, task: str = "", hears: tuple[Seat, ...] | None = None, heard_by: tuple[Seat, ...] | None = None
+    ) -> Step:
+        """A speech of a seat that need not argue for an answer: a question, a critique.
+
+        ``heard_by``: the seats that hear it (default: everyone); ``()`` makes it private to its seat.
+        """
+        return Step(self, "speech", hears, heard_by=heard_by, task=task)
 
     def claims(self, *, hears: tuple[Seat, ...] | None = None) -> Step:
         """The seat states in public which answer it holds, and argues for that one from then on."""
         return Step(self, "claim", hears)
 
-    def decides(self, *, hears: tuple[Seat, ...] | None = None, told: tuple[Seat, ...] = ()) -> Step:
-        """A verdict: a probability for each answer.  Private to the seat; the last verdict ends the episode.
+    def decides(
+        self,
+        *,
+        hears: tuple[Seat, ...] | None = None,
+        told: tuple[Seat, ...] = (),
+        heard_by: tuple[Seat, ...] | None = None,
+    ) -> Step:
+        """A verdict: a probability for each answer.  The last verdict ends the episode.
 
-        ``told``: seats that never speak, whose answers it is told all the same.
+        ``told``: seats that never speak, whose answers it is told all the same.  ``heard_by``: the seats that
+        are shown its probabilities; by default it is private to its seat.
         """
-        return Step(self, "verdict", hears, told)
+        return Step(self, "verdict", hears, told, heard_by=heard_by)
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,9 @@ class Role:
     expert : a judge that is meant to see the hidden material (the ceiling of a comparison).
     argues_for_an_answer : whether each of its seats defends an answer.
     claim_instructions : what it is asked when it states which answer it holds.
+    tasks : what it is asked in single turns beside its instructions, by name; filled in like these.
+    supervised : whether it belongs to the side that is overseen, which a tournament's debaters play; by default
+        the roles that argue for an answer do.
     name : filled in from the attribute it is assigned to.
     """
 
@@ -112,7 +137,14 @@ class Role:
     expert: bool = False
     argues_for_an_answer: bool = False
     claim_instructions: str = "State which answer you believe to be correct. You will then argue for it."
+    tasks: Mapping[str, str] = field(default_factory=dict, hash=False)
+    supervised: bool | None = None
     name: str = ""
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether it belongs to the side that is overseen."""
+        return self.argues_for_an_answer if self.supervised is None else self.supervised
 
     def as_expert(self) -> Self:
         """The same role, declared to see the hidden material."""
@@ -121,21 +153,49 @@ class Role:
     def __set_name__(self, owner: type, name: str) -> None:
         object.__setattr__(self, "name", name)
 
+    def __get__(self, protocol: Protocol | None, owner: type) -> Self:
+        """The role, with the texts that the protocol's user has put in place of its own."""
+        texts = {} if protocol is None else protocol.texts_of(self.name)
+        return self if not texts else self.with_texts(texts)
+
+    def texts(self) -> dict[str, str]:
+        """Everything that the role is told, by name: ``instructions``, ``claim`` and the tasks."""
+        claim = {"claim": self.claim_instructions} if self.argues_for_an_answer else {}
+        return {"instructions": self.instructions, **claim, **self.tasks}
+
+    def with_texts(self, texts: Mapping[str, str]) -> Self:
+        """The same role with some of its :meth:`texts` replaced."""
+        changed = {**self.texts(), **texts}
+        instructions, claim = changed.pop("instructions"), changed.pop("claim", self.claim_instructions)
+        return replace(self, instructions=instructions, claim_instructions=claim, tasks=changed)
+
     def seat(self, index: int) -> Seat:
         """The role's seat number ``index``, from 0."""
         return Seat(self, index)
 
-    def argues(self, *, hears: tuple[Seat, ...] | None = None) -> Step:
+    def argues(self, *, task: str = "", hears: tuple[Seat, ...] | None = None) -> Step:
         """See :meth:`Seat.argues`, for the role's first seat."""
-        return self.seat(0).argues(hears=hears)
+        return self.seat(0).argues(task=task, hears=hears)
+
+    def speaks(
+        self, *, task: str = "", hears: tuple[Seat, ...] | None = None, heard_by: tuple[Seat, ...] | None = None
+    ) -> Step:
+        """See :meth:`Seat.speaks`, for the role's first seat."""
+        return self.seat(0).speaks(task=task, hears=hears, heard_by=heard_by)
 
     def claims(self, *, hears: tuple[Seat, ...] | None = None) -> Step:
         """See :meth:`Seat.claims`, for the role's first seat."""
         return self.seat(0).claims(hears=hears)
 
-    def decides(self, *, hears: tuple[Seat, ...] | None = None, told: tuple[Seat, ...] = ()) -> Step:
+    def decides(
+        self,
+        *,
+        hears: tuple[Seat, ...] | None = None,
+        told: tuple[Seat, ...] = (),
+        heard_by: tuple[Seat, ...] | None = None,
+    ) -> Step:
         """See :meth:`Seat.decides`, for the role's first seat."""
-        return self.seat(0).decides(hears=hears, told=told)
+        return self.seat(0).decides(hears=hears, told=told, heard_by=heard_by)
 
 
 @dataclass(frozen=True)
@@ -175,6 +235,17 @@ class Step(Graph):
         a language model shows only its own.  The check refuses this for a judge.
     forwards : whether what it says repeats word for word what it sees (a tool that relays), so that its
         hearers see that too.
+    heard_by : the seats that hear it, its own always; None for everyone in the case of a speech or claim, for
+        nobody in that of a verdict.
+    task : name of the role's task that is asked for; empty for none.
+    limits : how long a speech is to be; None for no limit.
+    thinks : whether the seat reasons in private first; None leaves it to the agent.
+    candidates : how many speeches are written, of which one is taken.
+    preferred_by : the seat that ranks the candidates: a judge, by its probability of the speaker's answer against
+        opponents who say nothing to the point (best-of-n, Khan et al. 2024), or the speaker, by its own pick.
+    own_first : whether the seat reads its own speech of a round before the others'.
+    votes : how many draws a verdict is the shares of; 0 leaves it to the agent.
+    explains : whether the reasons for a verdict are public to the seats that hear it.
     """
 
     seat: Seat
@@ -183,6 +254,28 @@ class Step(Graph):
     told: tuple[Seat, ...] = ()
     reads_reasoning_of: tuple[Seat, ...] = ()
     forwards: bool = False
+    heard_by: tuple[Seat, ...] | None = None
+    task: str = ""
+    limits: Limits | None = None
+    thinks: bool | None = None
+    candidates: int = 1
+    preferred_by: Seat | None = None
+    own_first: bool = False
+    votes: int = 0
+    explains: bool = False
+
+    @property
+    def private(self) -> bool:
+        """Whether it is a speech that nobody but its own seat hears."""
+        return self.kind == "speech" and self.heard_by is not None and set(self.heard_by) <= {self.seat}
+
+    def reaches(self, other: Step) -> bool:
+        """Whether a later step sees this one, as far as the two declare."""
+        if self.seat == other.seat:
+            return True
+        if other.hears is not None and self.seat not in other.hears:
+            return False
+        return self.kind != "verdict" if self.heard_by is None else other.seat in self.heard_by
 
     def but(self, **changes: Any) -> Step:
         """The same step with some of its parameters changed."""
@@ -287,13 +380,49 @@ class Protocol(BaseModel, ABC):
     name: ClassVar[str]
     """The word on the command line."""
 
+    combines: ClassVar[Literal["mean", "majority"]] = "mean"
+    """How verdicts given side by side become one: their mean, or the share of them that each answer wins."""
+
+    prompts: str = Field(
+        default="", description="folder with prompt files of your own: oversight prompts writes the built-in ones"
+    )
+
     # ---- override these -------------------------------------------------------------------------
 
     @abstractmethod
     def graph(self, answers: int) -> Graph:
         """The turns, for a question with this many answers."""
 
+    def judge_score(self, transcript: Transcript, probability: float) -> float | None:
+        """What the judge has earned, for a protocol that pays or charges it; None for one that does not.
+
+        ``probability`` is what the verdict gives to the correct answer.
+        """
+        return None
+
     # ---- machinery ------------------------------------------------------------------------------
+
+    _texts: dict[str, dict[str, str]] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any) -> None:
+        if self.prompts:  # read once: what is edited while a run goes on is another configuration
+            own = {name: role.texts() for name, role in self._roles_of_class().items()}
+            self._texts.update(read_prompts(self.prompts, own))
+
+    @classmethod
+    def _roles_of_class(cls) -> dict[str, Role]:
+        found = (getattr(cls, name, None) for one in reversed(cls.__mro__) for name in vars(one))
+        return {role.name: role for role in found if isinstance(role, Role)}
+
+    def texts_of(self, role: str) -> Mapping[str, str]:
+        """The texts of a role that the user's prompt files replace."""
+        private = self.__pydantic_private__  # None while the options are still being read
+        return {} if private is None else self._texts.get(role, {})
+
+    @property
+    def texts(self) -> dict[str, dict[str, str]]:
+        """Everything that the roles are told, by role and name of the text; see :meth:`Role.texts`."""
+        return {name: {**role.texts(), **self.texts_of(name)} for name, role in self._roles_of_class().items()}
 
     def roles(self, answers: int = 2) -> dict[str, Role]:
         """The roles that a cast must fill, by name, in order of appearance."""
@@ -305,11 +434,8 @@ class Protocol(BaseModel, ABC):
         The roles' instructions and the source of the class are part of it: an edited prompt or graph makes
         another configuration, whose episodes are played again.
         """
-        instructions = {
-            name: [role.instructions, role.claim_instructions] if role.argues_for_an_answer else role.instructions
-            for name, role in self.roles().items()
-        }
-        options = self.model_dump(mode="json")
+        instructions = {name: role.texts() for name, role in self.roles().items()}
+        options = self.model_dump(mode="json", exclude={"prompts"})  # their texts count, not where they stand
         return {"protocol": self.name, **options, "instructions": instructions, "source": source_digest(type(self))}
 
     @cached_property

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .identity import digest
-from .transcript import Elicitation, Usage
+from .limits import Limits
+from .transcript import Elicitation, Reading, Usage
 from .views import View
 
 __all__ = ["Choice", "Choose", "Request", "Speak", "Speech"]
@@ -27,26 +28,57 @@ class Request:
         defended and the number of the turn, never on what was said, so that compared arms share their
         chance moves and luck cannot be searched for.
     sample : index of the sample, so that repeated requests of the same content are separate draws.
+    draw : which of the turn's own draws this is (the seat, where several have one view; the candidate; the try);
+        empty for the only one.
+    thinks : whether the agent is to reason in private first; None leaves it to the agent.
     """
 
     view: View
     seed: int = 0
     sample: int = 0
+    draw: tuple[int, ...] = ()
+    thinks: bool | None = None
 
     @property
     def key(self) -> str:
         """Digest of the whole request."""
-        return digest([type(self).__name__, self.view.digest, self.seed, self.sample])
+        return digest([type(self).__name__, self.view.digest, self.seed, self.sample, list(self.draw), self.thinks])
 
 
 @dataclass(frozen=True)
 class Speak(Request):
-    """Say something in public; answered with a :class:`Speech`."""
+    """Say something; answered with a :class:`Speech`.
+
+    Parameters
+    ----------
+    limits : how long the speech is to be; None for no limit.
+    rejected, fault : a speech that was outside the limits, and why; empty at the first try.
+    """
+
+    limits: Limits | None = None
+    rejected: str = ""
+    fault: str = ""
+
+    @property
+    def key(self) -> str:
+        limits = None if self.limits is None else self.limits.model_dump(mode="json")
+        return digest([super().key, limits, self.rejected, self.fault])
 
 
 @dataclass(frozen=True)
 class Choose(Request):
-    """Give a probability to each answer in the view; answered with a :class:`Choice`."""
+    """Give a probability to each answer in the view; answered with a :class:`Choice`.
+
+    Parameters
+    ----------
+    votes : how many separate draws the probabilities are the shares of; 0 for the agent's own way.
+    """
+
+    votes: int = 0
+
+    @property
+    def key(self) -> str:
+        return digest([super().key, self.votes])
 
 
 @dataclass(frozen=True)
@@ -78,6 +110,7 @@ class Choice:
     reasoning : the chooser's private reasons.
     usage : what the choice cost.
     notes : remarks for the record.
+    readings : what the probabilities are the mean of, where it is more than one reading.
     """
 
     probabilities: Mapping[str, float]
@@ -85,3 +118,4 @@ class Choice:
     reasoning: str = ""
     usage: Usage = field(default_factory=Usage)
     notes: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()

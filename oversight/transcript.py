@@ -7,9 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Quote", "Transcript", "Turn", "Usage", "Verdict"]
+__all__ = ["Candidate", "Elicitation", "Quote", "Reading", "Transcript", "Turn", "Usage", "Verdict"]
 
-Elicitation = Literal["log-probabilities", "stated confidence", "votes", "engine", "script"]
+Elicitation = Literal[
+    "log-probabilities", "text log-probabilities", "stated confidence", "votes", "engine", "script", "human"
+]
+"""Where probabilities come from; each is a measured capability of its own.
+
+``log-probabilities`` are those of the answers' labels where the reply names one, ``text log-probabilities`` those of
+the answers' whole texts in the place of the reply.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,43 @@ class Quote:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A speech that was written for a turn, chosen or not.
+
+    Parameters
+    ----------
+    text, reasoning : as in a turn.
+    chosen : whether it became the turn.
+    score : what it was ranked by, a probability in [0, 1]; None where nothing ranked it.
+    fault : what put it outside the limits of the turn; empty inside.
+    """
+
+    text: str
+    reasoning: str = ""
+    chosen: bool = False
+    score: float | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One of the readings that a verdict is the mean of: the same question with its options in one order.
+
+    Parameters
+    ----------
+    options : labels in the order in which they were offered.
+    probabilities : a probability for each of them, in the same order.
+    elicitation : where they come from.
+    reasoning : the private reasons given.
+    """
+
+    options: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    elicitation: Elicitation
+    reasoning: str = ""
+
+
+@dataclass(frozen=True)
 class Turn:
     """One contribution to an episode.
 
@@ -74,6 +118,9 @@ class Turn:
     agent : the agent that took the turn; recorded, never shown to another role.
     usage : what it cost.
     notes : what the reader of a record should know (``reply cut at the token limit``).
+    private : whether a speech is for its own seat alone (a draft, a critique of it).
+    candidates : every speech that was written for the turn, in order, where there was more than one.
+    readings : the readings that ``probabilities`` is the mean of, where there is more than one.
     """
 
     step: str
@@ -89,14 +136,22 @@ class Turn:
     agent: str = ""
     usage: Usage = field(default_factory=Usage)
     notes: tuple[str, ...] = ()
+    private: bool = False
+    candidates: tuple[Candidate, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The turn as JSON values, defaults left out; :meth:`from_dict` gives it back."""
         full = dict(vars(self))
         full["quotes"] = [dict(vars(quote)) for quote in self.quotes]
         full["usage"] = dict(vars(self.usage))
-        for name in ("quotes", "text", "reasoning", "answer", "probabilities", "elicitation", "notes"):
-            if full[name] in (None, "", [], ()):
+        full["candidates"] = [dict(vars(candidate)) for candidate in self.candidates]
+        full["readings"] = [
+            {**vars(one), "options": list(one.options), "probabilities": list(one.probabilities)}
+            for one in self.readings
+        ]
+        for name in _LEFT_OUT_IF_EMPTY:
+            if full[name] is None or full[name] is False or full[name] in ("", [], ()):
                 del full[name]
             elif isinstance(full[name], tuple):
                 full[name] = list(full[name])
@@ -111,9 +166,32 @@ class Turn:
         known["quotes"] = tuple(Quote(**quote) for quote in known.get("quotes", ()))
         known["usage"] = Usage(**known.get("usage", {}))
         known["notes"] = tuple(known.get("notes", ()))
+        known["candidates"] = tuple(Candidate(**candidate) for candidate in known.get("candidates", ()))
+        known["readings"] = tuple(reading_from_dict(reading) for reading in known.get("readings", ()))
         if known.get("probabilities") is not None:
             known["probabilities"] = tuple(known["probabilities"])
         return cls(**known)
+
+
+_LEFT_OUT_IF_EMPTY = (
+    "quotes",
+    "text",
+    "reasoning",
+    "answer",
+    "probabilities",
+    "elicitation",
+    "notes",
+    "private",
+    "candidates",
+    "readings",
+)
+
+
+def reading_from_dict(values: Mapping[str, Any]) -> Reading:
+    """A reading from JSON values."""
+    return Reading(
+        tuple(values["options"]), tuple(values["probabilities"]), values["elicitation"], values.get("reasoning", "")
+    )
 
 
 Transcript = Sequence[Turn]

@@ -46,6 +46,7 @@ class VisibleTurn:
     opposed : whether the speaker argues against others, who hear it and can answer.
     own : whether the viewer said it.
     reasoning : the viewer's own private reasoning; empty for other speakers, always.
+    private : whether it is the viewer's own and nobody else sees it (a draft).
     """
 
     speaker: str
@@ -55,6 +56,7 @@ class VisibleTurn:
     opposed: bool = False
     own: bool = False
     reasoning: str = ""
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class View:
     by_answer : the answers' public structure: by name, a list in label order.
     turns : the turns the viewer may see, oldest first.
     exhibit : what follows from those turns in this arena (boards reached).
+    task : what is asked in this turn beyond the role's instructions; empty for nothing.
+    omitted : how many of the oldest turns are left out because the prompt would not have fitted.
     """
 
     role: str
@@ -95,6 +99,8 @@ class View:
     turns: tuple[VisibleTurn, ...] = ()
     exhibit: str = ""
     opposed: bool = False
+    task: str = ""
+    omitted: int = 0
 
     def answer_text(self, label: str) -> str:
         """The text of the answer that bears ``label``."""
@@ -126,10 +132,13 @@ class View:
                         turn.opposed,
                         turn.own,
                         turn.reasoning,
+                        turn.private,
                     )
                     for turn in self.turns
                 ],
                 self.exhibit,
                 self.opposed,
+                self.task,
+                self.omitted,
             ]
         )

@@ -22,8 +22,8 @@ class Consultancy(Protocol):
 
     name = "consultancy"
 
-    rounds: int = Field(3, ge=1, description="speeches of each consultant")
-    form: Literal["single", "ensembled", "double"] = Field("single", description="how consultants are heard")
+    rounds: int = Field(default=3, ge=1, description="speeches of each consultant")
+    form: Literal["single", "ensembled", "double"] = Field(default="single", description="how consultants are heard")
 
     consultant = Consultant(
         instructions="""You are {speaker}. You advise a judge who cannot see all that you see, and you argue

@@ -20,9 +20,9 @@ class Debate(Protocol):
 
     name = "debate"
 
-    rounds: int = Field(3, ge=1, description="speeches of each debater")
-    style: Literal["simultaneous", "sequential"] = Field("simultaneous", description="how a round is spoken")
-    positions: Literal["assigned", "open"] = Field("assigned", description="who picks the answers to defend")
+    rounds: int = Field(default=3, ge=1, description="speeches of each debater")
+    style: Literal["simultaneous", "sequential"] = Field(default="simultaneous", description="how a round is spoken")
+    positions: Literal["assigned", "open"] = Field(default="assigned", description="who picks the answers to defend")
 
     debater = Debater(
         instructions="""You are {speaker} in a debate. You defend answer {answer}, whatever you think of it

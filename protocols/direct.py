@@ -15,7 +15,7 @@ class Direct(Protocol):
 
     name = "direct"
 
-    expert: bool = Field(False, description="whether the judge sees the hidden material")
+    expert: bool = Field(default=False, description="whether the judge sees the hidden material")
 
     judge = Judge(instructions="Decide which answer to the question is correct.")
 

@@ -9,7 +9,9 @@ Rules, each a finding when it is broken:
 ``simultaneous``    turns at the same time do not lead to each other, and no seat speaks twice at once;
 ``recursion``       building the graph comes to an end;
 ``seats``           no more seats argue than there are answers;
-``instructions``    what is filled into a role's instructions is known.
+``instructions``    what is filled into a role's instructions and tasks is known;
+``tasks``           a turn's task is one of its role's;
+``candidates``      several candidates have somebody to rank them, who is in the graph, and is no expert judge.
 """
 
 from __future__ import annotations
@@ -86,9 +88,7 @@ def _visibility_findings(graph: nx.DiGraph, steps: dict[str, Step]) -> list[Find
                 flow.add_edge(f"private reasoning of {other.seat.name}", node)
         if step.forwards:
             flow.add_edges_from(
-                (node, later)
-                for later in closure[node]
-                if later in steps and (steps[later].hears is None or step.seat in (steps[later].hears or ()))
+                (node, later) for later in closure[node] if later in steps and step.reaches(steps[later])
             )
     sources = [node for node in flow if node not in steps]
     judges = {step.seat for step in steps.values() if step.kind == "verdict"}
@@ -139,14 +139,40 @@ def _seat_findings(graph: Graph, answers: int) -> list[Finding]:
 def _template_findings(graph: Graph) -> list[Finding]:
     findings = []
     for role in {step.seat.role.name: step.seat.role for step in graph.steps()}.values():
-        for template in (role.instructions, role.claim_instructions):
+        for template in role.texts().values():
             try:
                 template.format(speaker="", answer="", positions="")
             except (KeyError, IndexError, ValueError, AttributeError) as error:
                 known = "{speaker}, {answer} and {positions} are filled in"
                 message = f"{error} in its instructions: {known}, and any other brace is written twice"
                 findings.append(Finding("instructions", role.name, message))
-    return findings
+    for step in graph.steps():
+        if step.task and step.task not in step.seat.role.tasks:
+            known = ", ".join(step.seat.role.tasks) or "none"
+            message = f"it has no task {step.task!r} (known: {known}): write it into the role's tasks"
+            findings.append(Finding("tasks", step.seat.name, message))
+    return list(dict.fromkeys(findings))
+
+
+def _candidate_findings(graph: Graph) -> list[Finding]:
+    findings = []
+    seats = {step.seat for step in graph.steps()}
+    for step in graph.steps():
+        if step.candidates < 1 or (step.candidates > 1 and step.kind != "speech"):
+            message = "only speeches have candidates, at least one each"
+        elif step.candidates > 1 and step.preferred_by is None:
+            message = "nobody ranks its candidates: say preferred_by=, a judge's seat or its own"
+        elif step.preferred_by is not None and step.preferred_by not in seats:
+            message = f"{step.preferred_by.name} ranks its candidates and takes no turn in this protocol"
+        elif step.preferred_by not in (None, step.seat) and step.preferred_by.role.sees_material:
+            # Its ranking would tell the speaker's hearers what the material says.
+            message = f"{step.preferred_by.name} ranks its candidates and sees hidden material: let a judge rank them"
+        elif step.preferred_by not in (None, step.seat) and not step.seat.role.argues_for_an_answer:
+            message = "it has no answer whose probability could rank its candidates: let it pick its own"
+        else:
+            continue
+        findings.append(Finding("candidates", step.seat.name, message))
+    return list(dict.fromkeys(findings))
 
 
 def check_network(graph: nx.DiGraph) -> list[Finding]:
@@ -166,7 +192,12 @@ def check(protocol: Protocol, answers: int = 2) -> list[Finding]:
         return [Finding("name", type(protocol).__name__, 'give the class a name: name = "my_protocol"')]
     try:
         graph = protocol.graph(answers)
-        findings = [*check_network(network(graph)), *_seat_findings(graph, answers), *_template_findings(graph)]
+        findings = [
+            *check_network(network(graph)),
+            *_seat_findings(graph, answers),
+            *_template_findings(graph),
+            *_candidate_findings(graph),
+        ]
         if not findings:
             unroll(graph)
     except RecursionError:

@@ -6,6 +6,7 @@ context, the turns travel in its state as plain dictionaries.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from functools import cached_property
 from typing import Annotated, Any
 from typing import Protocol as Interface
 
+import networkx as nx
 from langgraph.graph import END as LANGGRAPH_END
 from langgraph.graph import START as LANGGRAPH_START
 from langgraph.graph import StateGraph
@@ -96,6 +98,15 @@ class CompiledProtocol:
         """Whether positions are stated by those who hold them."""
         return any(one.step.kind == "claim" for one in self.unrolled.instances.values())
 
+    def after(self, step: str) -> frozenset[str]:
+        """Names of the turns that a turn leads to."""
+        return self._after[step]
+
+    @cached_property
+    def _after(self) -> dict[str, frozenset[str]]:
+        graph = self.unrolled.graph
+        return {name: frozenset(nx.descendants(graph, name)) for name in self.unrolled.instances}
+
     async def play(self, moderator: Moderator) -> list[Turn]:
         """Run one episode and give its turns in the protocol's order; errors of a turn are raised."""
         state = await self.graph.ainvoke(
@@ -114,8 +125,18 @@ class CompiledProtocol:
         given = [turn for turn in turns if turn.step in final and turn.probabilities is not None]
         if not given:
             return Verdict(None, reason="no verdict was given")
-        columns = zip(*(turn.probabilities or () for turn in given), strict=True)
+        each = [turn.probabilities or () for turn in given]
+        if self.protocol.combines == "majority":
+            each = [_vote(probabilities) for probabilities in each]
+        columns = zip(*each, strict=True)
         return Verdict(tuple(sum(column) / len(given) for column in columns), given[0].elicitation)
+
+
+def _vote(probabilities: Sequence[float]) -> tuple[float, ...]:
+    """One vote for the likeliest answer, in equal parts where several are."""
+    top = max(probabilities)
+    winners = [math.isclose(one, top, abs_tol=1e-9) for one in probabilities]
+    return tuple(won / sum(winners) for won in winners)
 
 
 def _turns(state: EpisodeState, steps: Sequence[str]) -> list[Turn]:
@@ -142,7 +163,7 @@ async def _pass(state: EpisodeState) -> dict[str, Any]:
 def _route(condition: Condition, before: list[str], yes: str, no: str) -> Callable[[EpisodeState], str]:
     def route(state: EpisodeState) -> str:
         # A condition decides what everybody sees next, so it must not turn on what one seat keeps to itself.
-        public = [replace(turn, reasoning="") for turn in _turns(state, before)]
+        public = [replace(turn, reasoning="", candidates=()) for turn in _turns(state, before) if not turn.private]
         return yes if condition(public) else no
 
     return route

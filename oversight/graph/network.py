@@ -197,10 +197,9 @@ def unroll(graph: Graph) -> Unrolled:
         for other in result.instances.values():
             if other.name not in ancestors:
                 continue
-            own = other.step.seat == step.seat
-            if own or ((step.hears is None or other.step.seat in step.hears) and other.step.kind != "verdict"):
+            if other.step.reaches(step):
                 heard.append(other.name)
-            if own or other.step.seat in step.reads_reasoning_of:
+            if other.step.seat == step.seat or other.step.seat in step.reads_reasoning_of:
                 private.add(other.name)
         arguing = [seat for seat in seats if seat.role.argues_for_an_answer]
         told = [seat for seat in arguing if seat == step.seat or step.hears is None or seat in step.hears]

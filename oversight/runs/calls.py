@@ -12,7 +12,7 @@ from ..errors import BudgetExceeded, ConfigurationError, ContextTooLong, ModelEr
 from ..identity import digest
 from ..models import Completion, Model, ModelCall, ScoreCall, Scores
 from ..requests import Choice, Choose, Speak, Speech
-from ..transcript import Usage
+from ..transcript import Usage, reading_from_dict
 from .journal import Journal
 
 __all__ = ["Budget", "JournaledModel", "require_limit", "respond"]
@@ -166,4 +166,6 @@ async def respond(agent: Agent, request: Speak | Choose, journal: Journal) -> Sp
     key = digest(["reply", agent.describe(), request.key])
     stored = (await journal.once(key, agent.name, produce))["reply"]
     reply = {**stored, "usage": Usage(**stored["usage"]), "notes": tuple(stored["notes"])}
-    return Speech(**reply) if isinstance(request, Speak) else Choice(**reply)
+    if isinstance(request, Speak):
+        return Speech(**reply)
+    return Choice(**{**reply, "readings": tuple(map(reading_from_dict, stored.get("readings", ())))})

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ..agents import Agent
 from ..errors import TurnFailed
 from ..graph import CompiledProtocol, Instance
 from ..identity import seed_from
-from ..protocol import Seat
+from ..limits import Limits
+from ..protocol import Seat, Step
 from ..questions import Arena
 from ..quotes import find_quotes
 from ..requests import Choice, Choose, Speak, Speech
-from ..transcript import Turn, Usage, Verdict
+from ..sides import argues_for_another
+from ..transcript import Candidate, Turn, Usage, Verdict
 from ..views import Answer, Position, View, VisibleTurn
 from .calls import respond
 from .journal import Journal
 from .plan import Episode, label_names, player
 
 __all__ = ["EpisodeModerator", "play_episode"]
+
+NOTHING_TO_THE_POINT = "My answer is the correct one."
+"""What the opponents are taken to say while a judge ranks the candidates of a speech."""
+
+ARGUED_FOR_ANOTHER = "argues for answer"
+"""How the note begins on a speech that argues for another answer than its speaker's."""
+
+NO_LIMITS = Limits(tries=1)
+
+Result = TypeVar("Result")
 
 
 class EpisodeModerator:
@@ -97,19 +111,24 @@ class EpisodeModerator:
         public = tuple(Position(self.speaker(one, positions), self.label_of[positions[one]]) for one in told)
         speaker = self.speaker(seat, positions)
         template = seat.role.claim_instructions if instance.step.kind == "claim" else seat.role.instructions
+        task = seat.role.tasks[instance.step.task] if instance.step.task else ""
         texts = {answer.label: answer.text for answer in answers}
-        instructions = template.format(
-            speaker=speaker,
-            answer=f"{position} ({texts[position]})" if position is not None else "",
-            positions=" ".join(f"{one.speaker} argues for answer {one.label}." for one in public),
-        )
+        filled = {
+            "speaker": speaker,
+            "answer": f"{position} ({texts[position]})" if position is not None else "",
+            "positions": " ".join(f"{one.speaker} argues for answer {one.label}." for one in public),
+        }
         rules = [self.arena.rules()]
-        if instance.step.kind == "speech":
+        # How evidence is given concerns those who have some.
+        if instance.step.kind == "speech" and (seat.role.sees_material or seat.role.argues_for_an_answer):
             rules.append(self.arena.speech_rules())
+        if instance.step.own_first:
+            heard = self.own_first(heard, seat)
         view = View(
             role=seat.role.name,
             speaker=speaker,
-            instructions=" ".join(instructions.split()),
+            instructions=" ".join(template.format(**filled).split()),
+            task=" ".join(task.format(**filled).split()),
             rules=" ".join(rule for rule in rules if rule),
             question=question.text,
             answers=answers,
@@ -123,7 +142,20 @@ class EpisodeModerator:
             turns=tuple(self.visible(turn, instance, by_name.get(turn.seat), seat, positions) for turn in heard),
         )
         exhibit = self.arena.exhibit(view)
-        return view if not exhibit else View(**{**_fields(view), "exhibit": exhibit})
+        return view if not exhibit else replace(view, exhibit=exhibit)
+
+    def own_first(self, heard: Sequence[Turn], seat: Seat) -> list[Turn]:
+        """The turns with the seat's own before the others of the same round, which were spoken at the same time."""
+        ordered: list[Turn] = []
+        rounds: list[list[Turn]] = []
+        for turn in heard:
+            if rounds and not any(turn.step in self.compiled.after(other.step) for other in rounds[-1]):
+                rounds[-1].append(turn)
+            else:
+                rounds.append([turn])
+        for one in rounds:
+            ordered += sorted(one, key=lambda turn: turn.seat != seat.name)
+        return ordered
 
     def visible(
         self, turn: Turn, instance: Instance, by: Seat | None, viewer: Seat, positions: Mapping[Seat, int]
@@ -133,6 +165,10 @@ class EpisodeModerator:
         text = turn.text
         if turn.kind == "claim" and turn.answer is not None:
             text = f"I hold that answer {self.label_of[turn.answer]} is correct."
+        if turn.kind == "verdict" and turn.probabilities is not None:
+            labels = sorted(self.label_of.items(), key=lambda pair: self.episode.seating.labels.index(pair[0]))
+            shares = ", ".join(f"{turn.probabilities[answer]:.0%} to answer {shown}" for answer, shown in labels)
+            text = f"I give {shares}." + (f"\n{turn.text}" if turn.text else "")
         return VisibleTurn(
             speaker=self.speaker(by, positions) if by is not None else turn.role.replace("_", " ").capitalize(),
             label=label,
@@ -141,31 +177,169 @@ class EpisodeModerator:
             opposed=by in self.compiled.opposed,
             own=self.compiled.unrolled.instances[turn.step].step.seat == viewer,
             reasoning=turn.reasoning if turn.step in instance.private_of else "",
+            private=turn.private,
         )
 
     # ---- taking a turn --------------------------------------------------------------------------
 
     async def take(self, instance: Instance, heard: list[Turn], claims: list[Turn]) -> Turn:
         """Ask the agent in the instance's seat for its turn; raises TurnFailed when it cannot be had."""
-        seat, kind = instance.step.seat, instance.step.kind
+        seat, step = instance.step.seat, instance.step
         view = self.view(instance, heard, claims)
         agent = self.agent_at(seat)
-        answer = self.answer_of[view.position] if view.position is not None else None
-        seed = seed_from(
-            self.seed, self.episode.question.id, seat.role.name, answer, instance.ordinal, self.episode.sample
-        )
-        if kind == "speech":
-            speech = await respond(agent, Speak(view, seed, self.episode.sample), self.journal)
-            turn = self._spoken(instance, agent, answer, speech)
+        # Seats that argue have the same chance moves whichever number they bear; others have only that to differ in.
+        seed, draw = self._seed(instance, view), (seat.index,) if view.position is None and seat.index else ()
+        if step.kind == "speech":
+            turn = await self._speech(instance, agent, view, seed, draw, heard, claims)
         else:
-            choice = await respond(agent, Choose(view, seed, self.episode.sample), self.journal)
-            turn = self._chosen(instance, agent, choice)
+            request = Choose(view, seed, self.episode.sample, draw, step.thinks, votes=step.votes)
+            turn = self._chosen(instance, agent, await respond(agent, request, self.journal))
         self.taken.append(turn)
         return turn
 
+    def _seed(self, instance: Instance, view: View) -> int:
+        answer = self.answer_of[view.position] if view.position is not None else None
+        seat = instance.step.seat
+        who = seat.role.name if answer is not None else seat.name
+        return seed_from(self.seed, self.episode.question.id, who, answer, instance.ordinal, self.episode.sample)
+
+    # ---- speeches: tries within limits, candidates, the best of them -------------------------------
+
+    async def _speech(
+        self,
+        instance: Instance,
+        agent: Agent,
+        view: View,
+        seed: int,
+        draw: tuple[int, ...],
+        heard: list[Turn],
+        claims: list[Turn],
+    ) -> Turn:
+        """One speech: the best of its candidates, each the nearest of its tries to the limits."""
+        step = instance.step
+        made: list[tuple[Speech, Usage]] = await _all(
+            [
+                self._within(agent, view, seed, (*draw, number) if step.candidates > 1 else draw, step)
+                for number in range(step.candidates)
+            ]
+        )
+        answer = self.answer_of[view.position] if view.position is not None else None
+        faults = [step.limits.fault(speech.text) if step.limits is not None else "" for speech, _ in made]
+        cost = sum((usage for _, usage in made), Usage())
+        able = [number for number, fault in enumerate(faults) if not fault] or list(range(len(made)))
+        scores: dict[int, float] = {}
+        how = ""
+        if len(made) > 1 and step.preferred_by is not None:
+            turns = [self._spoken(instance, agent, answer, made[number][0]) for number in able]
+            if step.preferred_by == step.seat:
+                chosen, usage = await self._own_pick(agent, view, seed, draw, turns, able)
+                how = "chosen by its speaker"
+            else:
+                chosen, usage = await self._judge_preference(instance, turns, heard, claims)
+                how = f"chosen by {step.preferred_by.name}"
+            scores, cost = dict(zip(able, chosen, strict=True)), cost + usage
+            best = max(able, key=lambda number: (scores[number], -number))
+        else:
+            best = able[0]
+        speech = made[best][0]
+        notes = [*speech.notes, *([f"outside the limits: {faults[best]}"] if faults[best] else ())]
+        if how:
+            notes.append(f"best of {len(made)}, {how}")
+        candidates = tuple(
+            Candidate(one.text, one.reasoning, number == best, scores.get(number), faults[number])
+            for number, (one, _) in enumerate(made)
+        )
+        turn = self._spoken(instance, agent, answer, speech)
+        if answer is not None and not turn.private:
+            other = argues_for_another(turn.text, view.position or "", {one.label: one.text for one in view.answers})
+            if other is not None:
+                notes.append(f"{ARGUED_FOR_ANOTHER} {other[0]}: {other[1]}")
+        return replace(turn, usage=cost, notes=tuple(notes), candidates=candidates if len(made) > 1 else ())
+
+    async def _within(
+        self, agent: Agent, view: View, seed: int, draw: tuple[int, ...], step: Step
+    ) -> tuple[Speech, Usage]:
+        """The first try inside the limits, or else the nearest, with what all tries cost."""
+        limits = step.limits or NO_LIMITS
+        tries: list[Speech] = []
+        rejected = fault = ""
+        for number in range(limits.tries):
+            request = Speak(
+                view,
+                seed,
+                self.episode.sample,
+                (*draw, number) if number else draw,
+                step.thinks,
+                limits=step.limits,
+                rejected=rejected,
+                fault=fault,
+            )
+            speech = await respond(agent, request, self.journal)
+            if not speech.text.strip():
+                raise TurnFailed(f"{agent.name} said nothing; an empty speech is not a turn")
+            tries.append(speech)
+            rejected, fault = speech.text, limits.fault(speech.text)
+            if not fault:
+                break
+        cost = sum((one.usage for one in tries), Usage())
+        if fault and limits.outside == "fail":
+            raise TurnFailed(f"{agent.name}: no speech within the limits in {limits.tries} tries: {fault}")
+        best = min(tries, key=lambda one: limits.distance(one.text))
+        again = (f"asked {len(tries)} times for a speech within the limits",) if len(tries) > 1 else ()
+        return replace(best, notes=(*best.notes, *again)), cost
+
+    async def _judge_preference(
+        self, instance: Instance, turns: list[Turn], heard: list[Turn], claims: list[Turn]
+    ) -> tuple[list[float], Usage]:
+        """How likely a judge finds the speaker's answer after each candidate, against opponents who say nothing."""
+        judge = instance.step.preferred_by
+        assert judge is not None
+        speaker = instance.step.seat
+        asking = Step(judge, "verdict", thinks=False)
+        told = tuple(seat for seats in self.compiled.arguing for seat in seats)
+        ranking = Instance(f"{instance.name} ranked", asking, 0, (), frozenset(), told)
+        instances = self.compiled.unrolled.instances
+        public = [turn for turn in heard if instances[turn.step].step.reaches(asking)]
+        agent = self.agent_at(judge)
+        seed = seed_from(self.seed, self.episode.question.id, "ranking", instance.name, self.episode.sample)
+
+        async def rate(turn: Turn) -> Choice:
+            said = [*public, turn]
+            spoken = sum(one.seat == speaker.name and one.kind == "speech" for one in said)
+            opponents = [seat for seat in instance.told if seat != speaker and seat.role == speaker.role]
+            for seat in opponents:
+                if sum(one.seat == seat.name and one.kind == "speech" for one in said) < spoken:
+                    said.append(Turn(instance.name, seat.name, seat.role.name, "speech", NOTHING_TO_THE_POINT))
+            view = self.view(ranking, said, claims)
+            return await respond(agent, Choose(view, seed, self.episode.sample, (), False), self.journal)
+
+        choices = await _all([rate(turn) for turn in turns])
+        label = self.label_of[turns[0].answer] if turns[0].answer is not None else ""
+        cost = sum((choice.usage for choice in choices), Usage())
+        return [float(choice.probabilities[label]) for choice in choices], cost
+
+    async def _own_pick(
+        self, agent: Agent, view: View, seed: int, draw: tuple[int, ...], turns: list[Turn], numbers: list[int]
+    ) -> tuple[list[float], Usage]:
+        """How likely the speaker finds each of its candidates to be its best."""
+        if len(turns) == 1:
+            return [1.0], Usage()
+        labels = [str(number + 1) for number in numbers]
+        side = f"answer {view.position} ({view.answer_text(view.position)})" if view.position else "your part"
+        picking = replace(
+            view,
+            question=f"Which of these speeches makes the strongest case for {side} to the question: {view.question}",
+            answers=tuple(Answer(label, turn.text) for label, turn in zip(labels, turns, strict=True)),
+            options=tuple(labels),
+            position=None,
+            positions=(),
+            by_answer={},
+            task="Here are drafts of your next speech. Pick the one that serves you best.",
+        )
+        choice = await respond(agent, Choose(picking, seed, self.episode.sample, draw, False), self.journal)
+        return [float(choice.probabilities[label]) for label in labels], choice.usage
+
     def _spoken(self, instance: Instance, agent: Agent, answer: int | None, speech: Speech) -> Turn:
-        if not speech.text.strip():
-            raise TurnFailed(f"{agent.name} said nothing; an empty speech is not a turn")
         # Only for those who see the material: to anyone else a check of a guess would tell what is in it.
         sees = self.arena.verifies_quotes() and instance.step.seat.role.sees_material
         quotes = find_quotes(speech.text, self.episode.question.hidden) if sees else ()
@@ -181,6 +355,7 @@ class EpisodeModerator:
             agent=agent.name,
             usage=speech.usage,
             notes=speech.notes,
+            private=instance.step.private,
         )
 
     def _chosen(self, instance: Instance, agent: Agent, choice: Choice) -> Turn:
@@ -203,18 +378,32 @@ class EpisodeModerator:
             seat=instance.step.seat.name,
             role=instance.step.seat.role.name,
             kind=kind,
-            reasoning=choice.reasoning,
+            text=choice.reasoning if instance.step.explains else "",
+            reasoning="" if instance.step.explains else choice.reasoning,
             answer=claimed,
             probabilities=probabilities,
             elicitation=choice.elicitation,
             agent=agent.name,
             usage=choice.usage,
             notes=choice.notes,
+            readings=choice.readings,
         )
 
 
-def _fields(view: View) -> dict[str, Any]:
-    return {name: getattr(view, name) for name in View.__dataclass_fields__}
+async def _all(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Results of work done at the same time; the first failure is raised once all of it has ended.
+
+    Waiting for the rest keeps what was paid: a cancelled call would be made again.
+    """
+    if len(work) == 1:
+        return [await work[0]]
+    done = await asyncio.gather(*work, return_exceptions=True)
+    results = []
+    for one in done:
+        if isinstance(one, BaseException):
+            raise one
+        results.append(one)
+    return results
 
 
 async def play_episode(
@@ -241,6 +430,9 @@ async def play_episode(
         dict.fromkeys(i.step.seat.role.name for i in compiled.unrolled.instances.values() if i.step.kind == "verdict")
     )
     credit = verdict.credit(question.correct)
+    score = None
+    if verdict.probabilities is not None:
+        score = episode.protocol.judge_score(turns, verdict.probabilities[question.correct])
     return {
         "id": episode.id,
         "purpose": episode.purpose,
@@ -252,7 +444,7 @@ async def play_episode(
         "answers": len(question.answers),
         "correct": question.correct,
         "cast": {role: list(names) for role, names in episode.cast.items()},
-        "arguing": [name for name, role in roles.items() if role.argues_for_an_answer],
+        "arguing": [name for name, role in roles.items() if role.is_supervised],
         "deciding": deciding,
         "seating": episode.seating.to_dict(),
         "sample": episode.sample,
@@ -261,6 +453,8 @@ async def play_episode(
         "probabilities": list(verdict.probabilities) if verdict.probabilities else None,
         "elicitation": verdict.elicitation,
         "credit": credit if verdict.scored else None,
+        "judge_score": score,
+        "switched": [turn.seat for turn in turns if any(note.startswith(ARGUED_FOR_ANOTHER) for note in turn.notes)],
         "turns": [turn.to_dict() for turn in turns],
         "usage": {
             "calls": total.calls,

@@ -833,7 +833,7 @@ def planned_episodes(plan: Plan) -> dict[str, tuple[Planned, Episode]]:
         key = (episode.protocol.key, len(episode.question.answers))
         if key not in roles:
             instances = plan.compiled(episode.protocol, key[1]).unrolled.instances.values()
-            arguing = [name for name, role in episode.protocol.roles(key[1]).items() if role.argues_for_an_answer]
+            arguing = [name for name, role in episode.protocol.roles(key[1]).items() if role.is_supervised]
             deciding = [one.step.seat.role.name for one in instances if one.step.kind == "verdict"]
             roles[key] = (arguing, deciding)
         sides = [tuple(dict.fromkeys(name for role in names for name in episode.cast[role])) for names in roles[key]]
