@@ -305,11 +305,11 @@ class ConnectFour(Arena):
     default_limit = 120
     generated = True
 
-    earliest: int = Field(18, ge=0, le=40, description="fewest moves before a question's position")
-    latest: int = Field(24, ge=0, le=40, description="most moves before a question's position")
-    candidates: int = Field(2, ge=2, le=7, description="moves to choose from, one of them best")
-    open_to: int = Field(32, ge=1, description="simulations that must not settle any candidate's value")
-    proof: int = Field(2000, ge=1, description="simulations that must prove every candidate's value")
+    earliest: int = Field(default=18, ge=0, le=40, description="fewest moves before a question's position")
+    latest: int = Field(default=24, ge=0, le=40, description="most moves before a question's position")
+    candidates: int = Field(default=2, ge=2, le=7, description="moves to choose from, one of them best")
+    open_to: int = Field(default=32, ge=1, description="simulations that must not settle any candidate's value")
+    proof: int = Field(default=2000, ge=1, description="simulations that must prove every candidate's value")
 
     def questions(self, limit: int | None, seed: int) -> Sequence[Question]:
         if limit is None:

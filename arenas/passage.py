@@ -1,21 +1,28 @@
 """Questions about a text that only some roles see."""
 
-import json
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from html.parser import HTMLParser
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from oversight.errors import ConfigurationError, DataError
-from oversight.identity import digest, seed_from
+from oversight.identity import digest
 from oversight.questions import Arena, Question
+from oversight.reading import (
+    Collection,
+    is_whole,
+    json_lines,
+    parse_object,
+    read_text,
+    required,
+    required_texts,
+    spread,
+)
 
 __all__ = ["Passage"]
 
@@ -42,9 +49,9 @@ class Passage(Arena):
         "or a QuALITY file (JSON, one article a line)"
     )
     subset: Literal["paper", "all"] = Field(
-        "paper", description="of the NYU corpus: questions of the debates included in the paper, or of all"
+        default="paper", description="of the NYU corpus: questions of the debates included in the paper, or of all"
     )
-    hard_only: bool = Field(False, description="of a QuALITY file: only the questions marked difficult")
+    hard_only: bool = Field(default=False, description="of a QuALITY file: only the questions marked difficult")
 
     def questions(self, limit: int | None, seed: int) -> Sequence[Question]:
         """The first ``limit`` questions (all, where None), one of each story before the second of any.
@@ -56,7 +63,7 @@ class Passage(Arena):
         ConfigurationError
             if an option does not apply to the data.
         """
-        return _spread(self.collection.questions, seed)[:limit]
+        return spread(self.collection.questions, seed)[:limit]
 
     def rules(self) -> str:
         return (
@@ -79,7 +86,7 @@ class Passage(Arena):
         return self.collection.skipped
 
     @cached_property
-    def collection(self) -> "Collection":
+    def collection(self) -> Collection:
         """What the data holds, read once."""
         path = Path(self.data).expanduser()
         if path.is_file():
@@ -93,30 +100,6 @@ class Passage(Arena):
         return _read_debates(folder, self.subset)
 
 
-@dataclass(frozen=True)
-class Collection:
-    """Questions as read.
-
-    Parameters
-    ----------
-    questions : the questions, each once.
-    skipped : what could not be used, with the reason.
-    """
-
-    questions: tuple[Question, ...]
-    skipped: tuple[str, ...]
-
-
-def _spread(questions: Sequence[Question], seed: int) -> list[Question]:
-    """The questions in rounds over their stories; the order depends on their content and the seed alone."""
-    stories: dict[str, list[Question]] = defaultdict(list)
-    for question in sorted(questions, key=lambda question: (seed_from(seed, "question", question.id), question.id)):
-        stories[question.source].append(question)
-    order = sorted(stories, key=lambda story: (seed_from(seed, "story", story), story))
-    rounds = zip_longest(*(stories[story] for story in order))
-    return [question for each in rounds for question in each if question is not None]
-
-
 # ---- the NYU human debate corpus ------------------------------------------------------------------------
 
 
@@ -128,11 +111,11 @@ def _read_debates(folder: Path, subset: str) -> Collection:
     """One question for each story, wording and set of answers, whatever the number and order of its debates."""
     metadata = folder / "debates-metadata.jsonl"
     names = set()
-    for line, entry in _json_lines(metadata):
-        name = _field(entry, "name", str, metadata, line)
+    for line, entry in json_lines(metadata):
+        name = required(entry, "name", str, metadata, line)
         if Path(name).name != name:
             raise DataError(metadata, f"name {name!r} is not the name of a file in debates/official", line)
-        if subset == "all" or _field(entry, "includedInPaper", bool, metadata, line):
+        if subset == "all" or required(entry, "includedInPaper", bool, metadata, line):
             names.add(name)
 
     questions: dict[tuple[str, str, frozenset[str]], Question] = {}
@@ -141,8 +124,8 @@ def _read_debates(folder: Path, subset: str) -> Collection:
     skipped = []
     for name in sorted(names):  # the order of the lines must not decide which debate comes first
         path = folder / "debates" / "official" / f"{name}.json"
-        setup = _field(_json(path, _text(path)), "setup", dict, path)
-        answers = _answers(setup, "answers", path, "setup.")
+        setup = required(parse_object(path, read_text(path)), "setup", dict, path)
+        answers = required_texts(setup, "answers", path, "setup.")
         correct = setup.get("correctAnswerIndex")
         if correct is None:
             skipped.append(f"{name}: no correct answer is given")
@@ -153,12 +136,12 @@ def _read_debates(folder: Path, subset: str) -> Collection:
         if len(set(answers)) < len(answers):
             skipped.append(f"{name}: two of its answers are the same")
             continue
-        if not _is_whole(correct) or not 0 <= correct < len(answers):
+        if not is_whole(correct) or not 0 <= correct < len(answers):
             raise DataError(path, f"setup.correctAnswerIndex is {correct!r}, expected 0 to {len(answers) - 1}")
         story, tokens = _source_material(setup, path)
         if len(tokens) > len(stories.get(story, ())):
             stories[story] = tokens  # a few stories were cut into tokens twice; the finer cut is that of all others
-        text = _field(setup, "question", str, path, prefix="setup.")
+        text = required(setup, "question", str, path, prefix="setup.")
         key = (story, text, frozenset(answers))
         if key not in questions:
             questions[key] = Question(
@@ -186,16 +169,16 @@ def _read_debates(folder: Path, subset: str) -> Collection:
 
 def _source_material(setup: dict[str, Any], path: Path) -> tuple[str, list[str]]:
     """Name and tokens of the story, from ``{kind: {"contents": [...], ...}}``."""
-    kinds = _field(setup, "sourceMaterial", dict, path, prefix="setup.")
+    kinds = required(setup, "sourceMaterial", dict, path, prefix="setup.")
     kind, material = next(iter(kinds.items()), ("", None))
     prefix = f"setup.sourceMaterial.{kind}."
     if not isinstance(material, dict):
         raise DataError(path, "setup.sourceMaterial has no object that describes the text")
-    tokens = _field(material, "contents", list, path, prefix=prefix)
+    tokens = required(material, "contents", list, path, prefix=prefix)
     if not tokens or not all(isinstance(token, str) for token in tokens):
         raise DataError(path, f"{prefix}contents is not a list of words")
     if kind == "QuALITYSourceMaterial":
-        return _field(material, "articleId", str, path, prefix=prefix), tokens
+        return required(material, "articleId", str, path, prefix=prefix), tokens
     # A text of the debaters' own has no identifier; its content is one.
     return f"custom-{digest(tokens, 8)}", tokens
 
@@ -250,15 +233,15 @@ def _read_quality(path: Path, hard_only: bool) -> Collection:
     questions: dict[str, Question] = {}
     skipped = []
     easy = 0
-    for line, entry in _json_lines(path):
-        story = str(_field(entry, "article_id", (str, int), path, line))
-        passage = _plain(_field(entry, "article", str, path, line))
-        for number, item in enumerate(_field(entry, "questions", list, path, line)):
+    for line, entry in json_lines(path):
+        story = str(required(entry, "article_id", (str, int), path, line))
+        passage = _plain(required(entry, "article", str, path, line))
+        for number, item in enumerate(required(entry, "questions", list, path, line)):
             prefix = f"questions[{number}]."
             if not isinstance(item, dict):
                 raise DataError(path, f"questions[{number}] is not an object", line)
-            text = _field(item, "question", str, path, line, prefix)
-            options = _answers(item, "options", path, prefix, line)
+            text = required(item, "question", str, path, line, prefix)
+            options = required_texts(item, "options", path, prefix, line)
             if len(options) < 2:
                 raise DataError(path, f"{prefix}options has {len(options)} entries, expected two or more", line)
             unique = item.get("question_unique_id")
@@ -267,12 +250,12 @@ def _read_quality(path: Path, hard_only: bool) -> Collection:
             if gold is None:
                 skipped.append(f"{name}: no gold_label")
                 continue
-            if not _is_whole(gold) or not 1 <= gold <= len(options):
+            if not is_whole(gold) or not 1 <= gold <= len(options):
                 raise DataError(path, f"{prefix}gold_label is {gold!r}, expected 1 to {len(options)}", line)
             if len(set(options)) < len(options):
                 skipped.append(f"{name}: two of its options are the same")
                 continue
-            if hard_only and not _field(item, "difficult", (int, bool), path, line, prefix):
+            if hard_only and not required(item, "difficult", (int, bool), path, line, prefix):
                 easy += 1
                 continue
             question = Question(
@@ -344,68 +327,3 @@ class _TextReader(HTMLParser):
         """What was collected, at most one empty line between paragraphs."""
         lines = [" ".join(line.split()) for line in "".join(self.pieces).split("\n")]
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-
-
-# ---- reading JSON with errors that say where ------------------------------------------------------------------
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(path, f"not UTF-8 text, at byte {error.start}") from error
-    except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror}") from error
-
-
-def _json(path: Path, text: str, line: int | None = None) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(path, f"not JSON: {error.msg} at column {error.colno}", line or error.lineno) from error
-    except RecursionError as error:
-        raise DataError(path, "not usable JSON: nested too deeply", line) from error
-    if not isinstance(value, dict):
-        raise DataError(path, "not a JSON object", line)
-    return value
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each object with the number of its line, from 1; empty lines count and are passed over."""
-    for line, text in enumerate(_text(path).split("\n"), start=1):  # splitlines would also cut at U+2028 in a string
-        if text.strip():
-            yield line, _json(path, text, line)
-
-
-def _field(
-    entry: dict[str, Any],
-    name: str,
-    kind: type | tuple[type, ...],
-    path: Path,
-    line: int | None = None,
-    prefix: str = "",
-) -> Any:
-    """``entry[name]``, which must be of the kind and, where it is text, not blank."""
-    if name not in entry:
-        raise DataError(path, f"field {prefix}{name} is missing", line)
-    value = entry[name]
-    if not isinstance(value, kind):
-        kinds = " or ".join(JSON_NAMES[each] for each in (kind if isinstance(kind, tuple) else (kind,)))
-        raise DataError(path, f"field {prefix}{name} is not {kinds}", line)
-    if isinstance(value, str) and not value.strip():
-        raise DataError(path, f"field {prefix}{name} is empty", line)
-    return value
-
-
-JSON_NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "an object"}
-
-
-def _answers(entry: dict[str, Any], name: str, path: Path, prefix: str, line: int | None = None) -> list[str]:
-    answers: list[Any] = _field(entry, name, list, path, line, prefix)
-    if not all(isinstance(answer, str) for answer in answers):
-        raise DataError(path, f"field {prefix}{name} is not a list of texts", line)
-    return answers
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -57,7 +57,9 @@ class Limits(BaseModel):
     most_words: int | None = Field(default=None, ge=1, description="most words accepted")
     most_characters: int | None = Field(default=None, ge=1, description="most characters accepted")
     least_quotes: int = Field(default=0, ge=0, description="fewest quotations accepted")
-    most_quoted_characters: int | None = Field(default=None, ge=0, description="most characters inside quotations accepted")
+    most_quoted_characters: int | None = Field(
+        default=None, ge=0, description="most characters inside quotations accepted"
+    )
     tries: int = Field(default=3, ge=1, description="how often a speech is asked for before the nearest is taken")
     outside: Literal["keep", "fail"] = Field(
         default="keep", description="what becomes of a turn without an acceptable try: the nearest is kept, or it fails"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
+import re
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -129,12 +131,16 @@ def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | No
     UnknownName
         if nothing supplies it; with the nearest match.
     """
-    from .agents import Agent, LanguageModelAgent
+    from pydantic import ValidationError
+
+    from .agents import Agent, AgentOptions, LanguageModelAgent
     from .models import Model
     from .models.openai_compatible import ModelOptions
 
     if arena is not None and (own := arena.agent(name)) is not None:
         return own
+    settings: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if ".py:" in name:
         found = _from_file(name)
         try:
@@ -144,16 +150,31 @@ def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | No
         except Exception as error:
             raise ConfigurationError(f"{name}: cannot be made: {type(error).__name__}: {error}") from error
     else:
-        provider, separator, rest = name.partition("/")
+        # Options of the agent stand after the model's name; a provider may have options of its own.
+        match = re.fullmatch(r"([^()]*)(\(.*\))?", name.strip(), re.DOTALL)
+        given = parse_specification(f"model{match[2]}").options if match and match[2] else {}
+        settings = {key: value for key, value in given.items() if key in AgentOptions.model_fields}
+        provider, separator, rest = (match[1] if match else name).partition("/")
         known = registered("models")
         if provider not in known or not separator or not rest:
             choices = [f"{provider}/..." for provider in known]
             if arena is not None and arena.agents_help:
                 choices.append(arena.agents_help.split()[0])
             raise UnknownName("model", name, choices)
-        made = known[provider].load()(rest, options or ModelOptions())
+        make = known[provider].load()
+        others = {key: value for key, value in given.items() if key not in settings}
+        taken = [one.name for one in inspect.signature(make).parameters.values() if one.kind is one.KEYWORD_ONLY]
+        for key in others:
+            if key not in taken:
+                raise UnknownName(f"option of {provider}/...", key, [*AgentOptions.model_fields, *taken])
+        made = make(rest, options or ModelOptions(), **others)
     if isinstance(made, Agent):
+        if settings:
+            raise ConfigurationError(f"{name}: options are for language models, and this agent is none: leave them out")
         return made
     if isinstance(made, Model):
-        return LanguageModelAgent(made)
+        try:
+            return LanguageModelAgent(made, name=name.strip() if given else None, **settings)
+        except ValidationError as error:
+            raise one_line(error, name, AgentOptions) from None
     raise ConfigurationError(f"{name} gave a {type(made).__name__}, not an Agent or a Model")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, TypeVar
 
-from ..errors import Unparsable
-from ..models.base import Completion, Message, Model, ModelCall, TokenProbabilities
-from ..requests import Choice, Choose, Speak, Speech
-from ..transcript import Usage
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import ConfigurationError, ContextTooLong, TurnFailed, Unparsable
+from ..models.base import Completion, Message, Model, ModelCall, ScoreCall, TokenProbabilities
+from ..requests import Choice, Choose, Request, Speak, Speech
+from ..together import gather_all
+from ..transcript import Elicitation, Reading, Usage
+from ..views import View
 from .base import Agent
-from .prompts import choose_messages, speak_messages, unescape
+from .prompts import TEXT_START, choose_messages, clean, escape, speak_messages, unescape
 
-__all__ = ["LanguageModelAgent"]
+__all__ = ["AgentOptions", "LanguageModelAgent"]
 
 Parsed = TypeVar("Parsed")
 
@@ -38,44 +42,77 @@ _CONFIDENCE_LINE = re.compile(_LINE.format(word="confidence"))
 _PERCENT = re.compile(rf"{_BEFORE}([0-9]{{1,3}}(?:\.[0-9]+)?)\s*%{_AFTER}$")
 
 
+class AgentOptions(BaseModel):
+    """How a language model takes its turns: the options of ``provider/name(option=value)``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float | None = Field(
+        default=None, ge=0, description="sampling temperature of speeches; none leaves it to the model"
+    )
+    choosing_temperature: float | None = Field(
+        default=0.0, ge=0, description="sampling temperature of choices; none leaves it to the model"
+    )
+    voting_temperature: float | None = Field(
+        default=0.7, ge=0, description="sampling temperature of votes; none leaves it to the model"
+    )
+    max_tokens: int = Field(default=1024, ge=1, description="most tokens of a reply")
+    top_logprobs: int | None = Field(
+        default=20, ge=1, description="alternatives asked for at each token of a choice; none asks for none"
+    )
+    reasoning: bool = Field(default=False, description="whether it thinks in private before it speaks or chooses")
+    elicitation: Literal["automatic", "texts", "labels", "confidence", "votes"] = Field(
+        default="automatic",
+        description="where probabilities come from: log-probabilities of the answers' texts or labels, the stated "
+        "confidence, or votes; automatic takes the first that the model has",
+    )
+    length_normalised: bool = Field(
+        default=False, description="whether a text's log-probability is divided by its number of tokens"
+    )
+    votes: int = Field(default=5, ge=1, description="draws that a choice by votes is the shares of")
+    orders: Literal["both", "one"] = Field(
+        default="both", description="whether the options are offered in both orders and the two readings averaged"
+    )
+
+
 class LanguageModelAgent(Agent):
     """A language model that takes turns.
 
-    A choice's probabilities come from the log-probabilities of the labels at the place of the answer, where
-    the endpoint gives them and the labels hold at least half of the mass there; else from the confidence that
-    the model states; else the answer counts as one vote.
+    A choice is made with the options in both orders; the two readings are averaged, and both are kept.  The
+    probabilities of a reading come from the first of these that the model has, or from the one that
+    ``elicitation`` names:
+
+    ``texts``       log-probabilities of the answers' whole texts in the place of the reply, from a model that
+                    scores given texts (small models know answers by their texts, not by their letters);
+    ``labels``      log-probabilities of the labels: scored, or those at the place of the answer in a reply, where
+                    the endpoint gives them and the labels hold at least half of the mass there;
+    ``confidence``  what the model states;
+    ``votes``       the shares of several draws.
+
+    A prompt that does not fit the model's window loses its oldest rounds, never the question, the answers or the
+    material; how many turns were left out is in the turn's notes.
 
     Parameters
     ----------
     model : the model.
     name : the agent's name; the model's by default.
-    temperature : sampling temperature of speeches; None leaves it to the endpoint.
-    choosing_temperature : sampling temperature of choices.
-    max_tokens : most tokens of a reply.
-    top_logprobs : alternatives asked for at each token of a choice; None asks for no log-probabilities.
-    reasoning : whether the model is asked to think in private before it speaks or chooses.
+    options : how it takes its turns.
+    changes : single options, in place of ``options`` or changing them.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        if an option is unknown or out of its range.
     """
 
     journals_calls = True
 
     def __init__(
-        self,
-        model: Model,
-        *,
-        name: str | None = None,
-        temperature: float | None = None,
-        choosing_temperature: float | None = 0.0,
-        max_tokens: int = 1024,
-        top_logprobs: int | None = 20,
-        reasoning: bool = False,
+        self, model: Model, *, name: str | None = None, options: AgentOptions | None = None, **changes: Any
     ) -> None:
         super().__init__(name or model.name)
         self.model = model
-        self.temperature = temperature
-        self.choosing_temperature = choosing_temperature
-        self.max_tokens = max_tokens
-        self.top_logprobs = top_logprobs
-        self.reasoning = reasoning
+        self.options = AgentOptions.model_validate({**(options.model_dump() if options else {}), **changes})
 
     def with_model(self, model: Model) -> Self:
         """The same agent over another model: one that journals its calls, or counts their cost."""
@@ -84,63 +121,192 @@ class LanguageModelAgent(Agent):
         return changed
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "agent": self.name,
-            "model": self.model.describe(),
-            "temperature": self.temperature,
-            "choosing_temperature": self.choosing_temperature,
-            "max_tokens": self.max_tokens,
-            "top_logprobs": self.top_logprobs,
-            "reasoning": self.reasoning,
-        }
+        return {"agent": self.name, "model": self.model.describe(), **self.options.model_dump(mode="json")}
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of a reply."""
+        return self.options.max_tokens
+
+    def calls_of_a_choice(self, votes: int = 0) -> tuple[int, int]:
+        """How many calls a choice takes, and how many at most; asking again for what cannot be read not counted."""
+        if votes or self.options.elicitation == "votes":
+            return (votes or self.options.votes,) * 2
+        orders = 2 if self.options.orders == "both" else 1
+        scored = self.model.scores_options and self.options.elicitation in ("automatic", "texts", "labels")
+        if scored:
+            calls = orders * (2 if self.options.reasoning else 1)
+            return calls, calls
+        return orders, orders + (self.options.votes if self.options.elicitation == "automatic" else 0)
 
     def require(self) -> None:
         self.model.require()
+        if self.options.elicitation == "texts" and not self.model.scores_options:
+            raise ConfigurationError(
+                f"{self.name}: elicitation=texts needs a local model (hf/...), as endpoints do not score given texts; "
+                "take labels or confidence"
+            )
 
     async def close(self) -> None:
         await self.model.close()
 
     async def speak(self, request: Speak) -> Speech:
-        def read(completion: Completion) -> tuple[str, str]:
-            return _speech(completion.text, self.reasoning)
+        reasoning = self.options.reasoning if request.thinks is None else request.thinks
 
-        call = ModelCall(
-            messages=speak_messages(request.view, reasoning=self.reasoning),
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
-            sample=request.sample,
-        )
-        (reasoning, text), usage, notes = await self._ask(call, read)
-        return Speech(text=text, reasoning=reasoning, usage=usage, notes=notes)
+        def read(completion: Completion) -> tuple[str, str]:
+            return _speech(completion.text, reasoning)
+
+        async def attempt(view: View) -> tuple[tuple[str, str], Usage, tuple[str, ...]]:
+            messages = speak_messages(view, reasoning=reasoning, limits=request.limits)
+            if request.rejected:
+                messages = (*messages, *_correction(request.rejected, f"{_SPEAK_AGAIN}: {request.fault}."))
+            return await self._ask(self._call(request, messages, self.options.temperature, None), read)
+
+        ((reasons, text), usage, notes), left_out = await self._fitting(request.view, attempt)
+        return Speech(text=text, reasoning=reasons, usage=usage, notes=(*notes, *left_out))
 
     async def choose(self, request: Choose) -> Choice:
-        labels = [answer.label for answer in request.view.answers]
+        how = "votes" if request.votes else self.options.elicitation
+        if how == "automatic" and self.model.scores_options:
+            how = "texts"
+        if how == "votes":
+            return await self._by_votes(request, request.votes or self.options.votes)
+        try:
+            choices = await gather_all([self._read(one, how) for one in self._orders(request)])
+        except _NoConfidence:
+            if how == "confidence":
+                raise Unparsable(f"{self.name}: no confidence stated, after one more try") from None
+            choice = await self._by_votes(request, self.options.votes)
+            return replace(choice, notes=("no confidence stated: votes", *choice.notes))
+        return _mean(choices)
+
+    # ---- choices --------------------------------------------------------------------------------
+
+    def _orders(self, request: Choose) -> list[Choose]:
+        """The request with its options in each order that is asked for."""
+        if self.options.orders == "one":
+            return [request]
+        return [request, replace(request, view=replace(request.view, options=request.view.options[::-1]))]
+
+    async def _read(self, request: Choose, how: str) -> _Offered:
+        """One reading of a choice, with the options in the order of the request."""
+        scored = how == "texts" or (how == "labels" and self.model.scores_options)
+        attempt = self._scored if scored else self._stated
+
+        async def fitting(view: View) -> Choice:
+            return await attempt(replace(request, view=view), how)
+
+        choice, left_out = await self._fitting(request.view, fitting)
+        return _Offered(request.view.options, replace(choice, notes=(*choice.notes, *left_out)))
+
+    async def _scored(self, request: Choose, how: str) -> Choice:
+        """Probabilities from the scores that the model gives to the options, after its reasons if it is to give any."""
+        view, usage, notes = request.view, Usage(), tuple[str, ...]()
+        reasons, start = "", TEXT_START if how == "texts" else "Answer:"
+        if self._thinks(request):
+            call = self._call(request, choose_messages(view, form="thoughts"), self.options.choosing_temperature, None)
+            completion = await self.model.complete(call)
+            usage, notes = completion.usage, self._cut(completion)
+            # Whatever it writes are its reasons; a tag left open, or one too many, changes nothing here.
+            reasons = " ".join(unescape(_OUR_TAG.sub(" ", completion.text)).split())
+            start = f"<thinking>{escape(reasons)}</thinking>\n{start}"
+        texts = [clean(view.answer_text(label)) if how == "texts" else label for label in view.options]
+        messages = choose_messages(view, form="text" if how == "texts" else "label")
+        scores = await self.model.score(ScoreCall(messages, start, tuple(texts)))
+        values = [
+            value / count if self.options.length_normalised and count else value
+            for value, count in zip(scores.logprobs, scores.tokens, strict=True)
+        ]
+        top = max(values)
+        weights = [math.exp(value - top) for value in values]
+        shares = [weight / sum(weights) for weight in weights]
+        return Choice(
+            dict(zip(view.options, shares, strict=True)),
+            "text log-probabilities" if how == "texts" else "log-probabilities",
+            reasons,
+            usage + scores.usage,
+            notes,
+        )
+
+    async def _stated(self, request: Choose, how: str) -> Choice:
+        """Probabilities from a reply: the log-probabilities of its label, or the confidence that it states."""
+        view = request.view
+        labels = [answer.label for answer in view.answers]
+        wanted = self.options.top_logprobs if how != "confidence" else None
 
         def read(completion: Completion) -> _Reading:
-            return _choice(completion, labels)
+            reading = _choice(completion, labels)
+            if how == "labels" and reading.probabilities is None:
+                what = "has no log-probabilities" if completion.tokens is None else "does not give its label by itself"
+                raise TurnFailed(f"{self.name}: the reply {what}, so elicitation=labels has none: take another")
+            return reading
 
-        call = ModelCall(
-            messages=choose_messages(request.view, reasoning=self.reasoning),
-            temperature=self.choosing_temperature,
-            max_tokens=self.max_tokens,
-            top_logprobs=self.top_logprobs,
-            sample=request.sample,
-        )
+        messages = choose_messages(view, reasoning=self._thinks(request))
+        call = self._call(request, messages, self.options.choosing_temperature, wanted)
         reading, usage, notes = await self._ask(call, read)
         if reading.probabilities is not None:
             return Choice(reading.probabilities, "log-probabilities", reading.reasoning, usage, notes)
-        if reading.confidence is not None:
-            return Choice(
-                _spread(labels, reading.label, reading.confidence),
-                "stated confidence",
-                reading.reasoning,
-                usage,
-                notes,
-            )
-        votes = _spread(labels, reading.label, 1.0)
-        return Choice(votes, "votes", reading.reasoning, usage, (*notes, "no confidence stated: one vote"))
+        if wanted is not None and not reading.with_tokens:
+            notes = (*notes, "no log-probabilities came back")
+        if reading.confidence is None:
+            raise _NoConfidence
+        shares = _spread(labels, reading.label, reading.confidence)
+        return Choice(shares, "stated confidence", reading.reasoning, usage, notes)
+
+    async def _by_votes(self, request: Choose, votes: int) -> Choice:
+        """The shares of several draws, half of them with the options in the other order."""
+        labels = [answer.label for answer in request.view.answers]
+        orders = self._orders(request)
+
+        async def vote(number: int) -> Choice:
+            order = orders[number % len(orders)]
+
+            async def attempt(view: View) -> tuple[_Reading, Usage, tuple[str, ...]]:
+                messages = choose_messages(view, reasoning=self._thinks(request), form="label")
+                drawn = replace(order, draw=(*order.draw, number))
+                call = self._call(drawn, messages, self.options.voting_temperature, None)
+                return await self._ask(call, lambda completion: _choice(completion, labels, confidence=False))
+
+            (reading, usage, notes), left_out = await self._fitting(order.view, attempt)
+            return Choice(_spread(labels, reading.label, 1.0), "votes", reading.reasoning, usage, (*notes, *left_out))
+
+        cast = await gather_all([vote(number) for number in range(votes)])
+        mean = _mean([_Offered(orders[number % len(orders)].view.options, one) for number, one in enumerate(cast)])
+        return replace(mean, reasoning=cast[0].reasoning)
+
+    def _thinks(self, request: Request) -> bool:
+        return self.options.reasoning if request.thinks is None else request.thinks
 
     # ---- machinery ------------------------------------------------------------------------------
+
+    def _call(
+        self, request: Request, messages: tuple[Message, ...], temperature: float | None, top_logprobs: int | None
+    ) -> ModelCall:
+        return ModelCall(
+            messages=messages,
+            temperature=temperature,
+            max_tokens=self.options.max_tokens,
+            top_logprobs=top_logprobs,
+            sample=request.sample,
+            draw=request.draw,
+            seed=request.seed,
+        )
+
+    async def _fitting(
+        self, view: View, attempt: Callable[[View], Awaitable[Parsed]]
+    ) -> tuple[Parsed, tuple[str, ...]]:
+        """What the attempt gives for as much of the view as fits the model's window, and a note if that is not all."""
+        while True:
+            try:
+                result = await attempt(view)
+            except ContextTooLong:
+                if not view.turns:
+                    raise
+                view = _without_oldest_round(view)
+                continue
+            left_out = view.omitted
+            turns = "turn" if left_out == 1 else "turns"
+            return result, (f"the {left_out} oldest {turns} left out of the prompt",) if left_out else ()
 
     async def _ask(
         self, call: ModelCall, read: Callable[[Completion], Parsed]
@@ -152,17 +318,7 @@ class LanguageModelAgent(Agent):
             return read(completion), usage, notes
         except _Unreadable as unreadable:
             wanted = unreadable.wanted
-        correction: tuple[Message, ...] = (
-            {"role": "assistant", "content": completion.text},
-            {"role": "user", "content": wanted},
-        )
-        again = ModelCall(
-            messages=(*call.messages, *correction),
-            temperature=call.temperature,
-            max_tokens=call.max_tokens,
-            top_logprobs=call.top_logprobs,
-            sample=call.sample,
-        )
+        again = replace(call, messages=(*call.messages, *_correction(completion.text, wanted)))
         completion = await self.model.complete(again)
         usage, notes = usage + completion.usage, (*notes, "asked once more", *self._cut(completion))
         try:
@@ -178,6 +334,63 @@ class LanguageModelAgent(Agent):
 
     def _cut(self, completion: Completion) -> tuple[str, ...]:
         return (f"reply cut at {self.max_tokens} tokens",) if completion.finish == "length" else ()
+
+
+_SPEAK_AGAIN = "That speech is outside the limits. Give it again, in the same form and within them"
+
+
+def _correction(reply: str, wanted: str) -> tuple[Message, ...]:
+    return ({"role": "assistant", "content": reply}, {"role": "user", "content": wanted})
+
+
+def _without_oldest_round(view: View) -> View:
+    """The view without its oldest turns, up to the first by a speaker who has spoken before."""
+    speakers: set[str] = set()
+    count = 0
+    while count < len(view.turns) and view.turns[count].speaker not in speakers:
+        speakers.add(view.turns[count].speaker)
+        count += 1
+    return replace(view, turns=view.turns[count:], omitted=view.omitted + count)
+
+
+class _NoConfidence(Exception):
+    """A reply named an answer and no confidence in it, twice."""
+
+
+@dataclass(frozen=True)
+class _Offered:
+    """A choice, and the order in which its options were offered."""
+
+    options: tuple[str, ...]
+    choice: Choice
+
+
+_LEAST_TOLD: tuple[Elicitation, ...] = ("votes", "stated confidence", "log-probabilities", "text log-probabilities")
+"""Elicitations, the one that tells least first: a mean of several is no better than that."""
+
+
+def _mean(offered: Sequence[_Offered]) -> Choice:
+    """The mean of several readings, which are kept where there is more than one."""
+    choices = [one.choice for one in offered]
+    if len(choices) == 1:
+        return choices[0]
+    labels = list(choices[0].probabilities)
+    return Choice(
+        {label: sum(one.probabilities[label] for one in choices) / len(choices) for label in labels},
+        min((one.elicitation for one in choices), key=_LEAST_TOLD.index),
+        choices[0].reasoning,
+        sum((one.usage for one in choices), Usage()),
+        tuple(dict.fromkeys(note for one in choices for note in one.notes)),
+        tuple(
+            Reading(
+                one.options,
+                tuple(one.choice.probabilities[label] for label in one.options),
+                one.choice.elicitation,
+                one.choice.reasoning,
+            )
+            for one in offered
+        ),
+    )
 
 
 class _Unreadable(Exception):
@@ -267,13 +480,17 @@ class _Reading:
     confidence: float | None
     probabilities: dict[str, float] | None
     reasoning: str
+    with_tokens: bool = False
 
 
-def _choice(completion: Completion, labels: Sequence[str]) -> _Reading:
+def _choice(completion: Completion, labels: Sequence[str], *, confidence: bool = True) -> _Reading:
+    """The choice that a reply states; ``confidence``: whether it was asked for one."""
+    lines_wanted = "exactly two lines" if confidence else "exactly one line"
     form = (
-        "Your reply could not be read. Reply with exactly two lines and nothing else: 'Answer: ' followed by "
-        f"one of {', '.join(labels)}; and 'Confidence: ' followed by a percentage from 0% to 100%, like 85%."
+        f"Your reply could not be read. Reply with {lines_wanted} and nothing else: 'Answer: ' followed by "
+        f"one of {', '.join(labels)}"
     )
+    form += "; and 'Confidence: ' followed by a percentage from 0% to 100%, like 85%." if confidence else "."
     try:
         private, public = _without_thinking(completion.text)
     except _Unreadable as unreadable:
@@ -291,11 +508,13 @@ def _choice(completion: Completion, labels: Sequence[str]) -> _Reading:
     remarks = [line for line in lines if line.strip() and line not in answers and line not in confidences]
     reasoning = unescape("\n\n".join(filter(None, [private, "\n".join(remarks)])))
     probabilities = _by_tokens(completion.tokens, label, labels) if completion.tokens is not None else None
+    if not confidence:
+        return _Reading(label, None, None, reasoning)
     if probabilities is None and (len(stated) > 1 or None in stated):
         raise _Unreadable("no percentage from 0% to 100% after 'Confidence:'", form)
-    confidence = next(iter(stated)) if len(stated) == 1 else None
-    reading = _Reading(label, confidence, probabilities, reasoning)
-    if probabilities is None and confidence is None:
+    sure = next(iter(stated)) if len(stated) == 1 else None
+    reading = _Reading(label, sure, probabilities, reasoning, completion.tokens is not None)
+    if probabilities is None and sure is None:
         raise _Unreadable("no line 'Confidence: ...'", form, otherwise=reading)
     return reading
 

@@ -12,12 +12,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
+from ..limits import Limits
 from ..models.base import Message
 from ..transcript import Quote
 from ..views import View, VisibleTurn
 
-__all__ = ["choose_messages", "clean", "escape", "speak_messages", "unescape"]
+__all__ = ["Form", "choose_messages", "clean", "escape", "speak_messages", "unescape"]
+
+Form = Literal["label and confidence", "label", "text", "thoughts"]
+"""How a choice is to be written: the last asks for the reasons alone, before a choice that is read off by itself."""
 
 _TAGS = "turn|quote|material|exhibit|transcript|your-private-reasoning|thinking|think|argument"
 
@@ -68,16 +73,18 @@ def unescape(text: str) -> str:
     return re.sub("&(?:lt|gt|amp);", lambda found: _ENTITIES[found[0]], text)
 
 
-def speak_messages(view: View, *, reasoning: bool = False) -> tuple[Message, ...]:
+def speak_messages(view: View, *, reasoning: bool = False, limits: Limits | None = None) -> tuple[Message, ...]:
     """Messages that ask for a speech.
 
     Parameters
     ----------
     view : what the speaker may see.
     reasoning : whether it is asked to think in private first.
+    limits : how long the speech is to be.
     """
     side = f", for answer {view.position}" if view.position is not None else ""
-    request = f"Speak now, as {_flat(view.speaker)}{side}."
+    parts = [clean(view.task), f"Speak now, as {_flat(view.speaker)}{side}.", limits.asked() if limits else ""]
+    request = "\n".join(part for part in parts if part)
     if reasoning:
         request += """
 First think, inside <thinking> and </thinking>; nobody else will see that. Then say your speech, inside
@@ -85,30 +92,39 @@ First think, inside <thinking> and </thinking>; nobody else will see that. Then 
     return _messages(view, request)
 
 
-def choose_messages(view: View, *, reasoning: bool = False) -> tuple[Message, ...]:
-    """Messages that ask for an answer and a confidence in it.
+def choose_messages(view: View, *, reasoning: bool = False, form: Form = "label and confidence") -> tuple[Message, ...]:
+    """Messages that ask for an answer.
 
     Parameters
     ----------
     view : what the chooser may see.
     reasoning : whether it is asked to think in private first.
+    form : how the choice is to be written.
     """
     options = "\n".join(_labelled(view, label) for label in view.options)
     labels = _either(view.options)
-    if reasoning:
-        form = "First think, inside <thinking> and </thinking>. After that, reply with exactly two lines:"
+    lines = {"label and confidence": "exactly two lines", "label": "exactly one line", "text": "one line"}
+    if form == "thoughts":
+        how = "Think now, inside <thinking> and </thinking>, and write nothing else. You will then be asked to choose."
+    elif reasoning:
+        how = f"First think, inside <thinking> and </thinking>. After that, reply with {lines[form]}:"
     else:
-        form = "Reply with exactly two lines and nothing else:"
-    return _messages(
-        view,
-        f"""Decide now which answer is correct. The options, in an order that means nothing:
-{options}
-
-{form}
+        how = f"Reply with {lines[form]} and nothing else:"
+    reply = {
+        "label and confidence": f"""
 Answer: <label>
 Confidence: <0-100>%
 The label is {labels}. The confidence is the probability, in percent, that this answer is correct.""",
-    )
+        "label": f"\nAnswer: <label>\nThe label is {labels}.",
+        "text": f"\n{TEXT_START} <the answer, word for word>",
+        "thoughts": "",
+    }[form]
+    lead = clean(view.task) or "Decide now which answer is correct."
+    return _messages(view, f"{lead} The options, in an order that means nothing:\n{options}\n\n{how}{reply}")
+
+
+TEXT_START = "The correct answer is:"
+"""How a reply begins that gives an answer by its text."""
 
 
 def _either(labels: Sequence[str]) -> str:
@@ -136,6 +152,9 @@ def _stable(view: View) -> list[str]:
 
 def _said(view: View) -> list[str]:
     parts = []
+    if view.omitted:
+        number = "oldest turn is" if view.omitted == 1 else f"{view.omitted} oldest turns are"
+        parts.append(f"(The {number} left out here.)")
     if view.turns:
         turns = "\n".join(_turn(turn) for turn in view.turns)
         parts.append(
@@ -155,7 +174,8 @@ def _said(view: View) -> list[str]:
 def _turn(turn: VisibleTurn) -> str:
     own = " (you)" if turn.own else ""
     label = f' argues-for="{_attribute(turn.label)}"' if turn.label is not None else ""
-    lines = [f'<turn speaker="{_attribute(turn.speaker)}{own}"{label}>']
+    private = ' seen-by="nobody but you"' if turn.private else ""
+    lines = [f'<turn speaker="{_attribute(turn.speaker)}{own}"{label}{private}>']
     if turn.own and turn.reasoning:
         lines.append(f"<your-private-reasoning>{escape(turn.reasoning)}</your-private-reasoning>")
     return "\n".join([*lines, _with_quotes(turn.text, turn.quotes), "</turn>"])

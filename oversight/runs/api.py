@@ -268,7 +268,7 @@ def _scheduling(
     meeting: dict[str, None] = {}
     argues = False
     for protocol, casts in entries:
-        arguing = [name for name, role in protocol.roles().items() if role.argues_for_an_answer]
+        arguing = [name for name, role in protocol.roles().items() if role.is_supervised]
         argues = argues or bool(arguing)
         for cast in casts:
             names = dict.fromkeys(name for role in arguing for name in cast[role])

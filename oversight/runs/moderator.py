@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from ..agents import Agent
 from ..errors import TurnFailed
@@ -19,6 +18,7 @@ from ..questions import Arena
 from ..quotes import find_quotes
 from ..requests import Choice, Choose, Speak, Speech
 from ..sides import argues_for_another
+from ..together import gather_all
 from ..transcript import Candidate, Turn, Usage, Verdict
 from ..views import Answer, Position, View, VisibleTurn
 from .calls import respond
@@ -34,8 +34,6 @@ ARGUED_FOR_ANOTHER = "argues for answer"
 """How the note begins on a speech that argues for another answer than its speaker's."""
 
 NO_LIMITS = Limits(tries=1)
-
-Result = TypeVar("Result")
 
 
 class EpisodeModerator:
@@ -217,7 +215,7 @@ class EpisodeModerator:
     ) -> Turn:
         """One speech: the best of its candidates, each the nearest of its tries to the limits."""
         step = instance.step
-        made: list[tuple[Speech, Usage]] = await _all(
+        made: list[tuple[Speech, Usage]] = await gather_all(
             [
                 self._within(agent, view, seed, (*draw, number) if step.candidates > 1 else draw, step)
                 for number in range(step.candidates)
@@ -313,7 +311,7 @@ class EpisodeModerator:
             view = self.view(ranking, said, claims)
             return await respond(agent, Choose(view, seed, self.episode.sample, (), False), self.journal)
 
-        choices = await _all([rate(turn) for turn in turns])
+        choices = await gather_all([rate(turn) for turn in turns])
         label = self.label_of[turns[0].answer] if turns[0].answer is not None else ""
         cost = sum((choice.usage for choice in choices), Usage())
         return [float(choice.probabilities[label]) for choice in choices], cost
@@ -388,22 +386,6 @@ class EpisodeModerator:
             notes=choice.notes,
             readings=choice.readings,
         )
-
-
-async def _all(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Results of work done at the same time; the first failure is raised once all of it has ended.
-
-    Waiting for the rest keeps what was paid: a cancelled call would be made again.
-    """
-    if len(work) == 1:
-        return [await work[0]]
-    done = await asyncio.gather(*work, return_exceptions=True)
-    results = []
-    for one in done:
-        if isinstance(one, BaseException):
-            raise one
-        results.append(one)
-    return results
 
 
 async def play_episode(

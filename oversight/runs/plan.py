@@ -122,12 +122,12 @@ def player(cast: Cast, seating: Seating, seat: Seat) -> str:
 def tournament_casts(
     protocol: Protocol, debaters: Sequence[str], judges: Sequence[str], pairs: Literal["same", "all"]
 ) -> list[Cast]:
-    """Every cast of a tournament: roles that argue are played by debaters, all others by judges.
+    """Every cast of a tournament: the roles of the supervised side are played by debaters, all others by judges.
 
     ``pairs="same"`` puts one agent in every arguing seat; ``"all"`` also each two different ones.
     """
     roles = protocol.roles()
-    arguing = [name for name, role in roles.items() if role.argues_for_an_answer]
+    arguing = [name for name, role in roles.items() if role.is_supervised]
     others = [name for name in roles if name not in arguing]
     seats = {step.seat for step in protocol.graph(2).steps() if step.seat.role.argues_for_an_answer}
     sides: list[tuple[str, ...]] = [(name,) for name in debaters]
@@ -228,8 +228,9 @@ class Plan:
     def costs(self) -> list[RoleCost]:
         """Calls and worst-case tokens by role and agent.
 
-        A model's turn is at most two calls, as a reply that cannot be read is asked for once more.  A reply has at
-        most the agent's longest length; a prompt at most a token for each byte of what the seat can see, every
+        Each call of a model is at most two, as a reply that cannot be read is asked for once more.  A speech takes as
+        many as it has candidates and tries within limits; a choice as many as its elicitation may need; ranking
+        candidates is a choice for each.  A reply has at most the agent's longest length; a prompt at most a token for each byte of what the seat can see, every
         speech before it at full length, and what the prompt says around them.  Boards and the like that an arena
         shows with speeches are not counted.
         """
@@ -263,14 +264,34 @@ class Plan:
                 if mark in seen:
                     continue
                 seen.add(mark)
+                step = instance.step
+
+                def add(seat: Seat, name: str, calls: int, turns: int, speech: int) -> None:
+                    entry = totals.setdefault((seat.role.name, name), [0, 0, 0])  # called here alone
+                    longest = getattr(self.agents[name], "max_tokens", None)
+                    if longest is not None:
+                        told = _bytes(*seat.role.texts().values())
+                        shown = public + (hidden if seat.role.sees_material else 0) + told
+                        prompt = _AROUND + shown + turns * (longest + _AROUND_A_TURN) + speech
+                        entry[1] += calls * (2 * prompt + longest + _AROUND)
+                        entry[2] += calls * 2 * longest
+
                 entry = totals.setdefault((seat.role.name, name), [0, 0, 0])
                 entry[0] += 1
-                longest = getattr(self.agents[name], "max_tokens", None)
-                if longest is not None:
-                    shown = public + (hidden if seat.role.sees_material else 0) + _bytes(seat.role.instructions)
-                    prompt = _AROUND + shown + len(instance.hears) * (longest + _AROUND_A_TURN)
-                    entry[1] += 2 * prompt + longest + _AROUND
-                    entry[2] += 2 * longest
+                longest = getattr(self.agents[name], "max_tokens", 0) or 0
+                heard = len(instance.hears)
+                if step.kind == "speech":
+                    tries = step.limits.tries if step.limits is not None else 1
+                    # A try after the first is shown the one before it.
+                    add(seat, name, step.candidates * tries, heard, longest if tries > 1 else 0)
+                    if step.candidates > 1 and step.preferred_by is not None:
+                        ranking = player(episode.cast, episode.seating, step.preferred_by)
+                        choices = getattr(self.agents[ranking], "calls_of_a_choice", 1)
+                        own = step.preferred_by == seat
+                        shown = longest * (2 * step.candidates if own else 1)
+                        add(step.preferred_by, ranking, choices * (1 if own else step.candidates), heard + 2, shown)
+                else:
+                    add(seat, name, step.votes or getattr(self.agents[name], "calls_of_a_choice", 1), heard, 0)
         return [self._role_cost(role, name, *entry) for (role, name), entry in totals.items()]
 
     def _role_cost(self, role: str, name: str, calls: float, inputs: float, outputs: float) -> RoleCost:
