@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import Any, Literal
 
-from ..agents import Agent
+from ..agents import Agent, LanguageModelAgent
 from ..errors import ConfigurationError
 from ..graph import CompiledProtocol, compile_protocol
 from ..identity import digest
@@ -61,7 +61,8 @@ class RoleCost:
     ----------
     role : the role's name.
     agent : who plays it.
-    calls : turns that are paid; a turn that several episodes share counts once.
+    calls : calls that are made, or turns for agents that are no models; a turn that several episodes share counts
+        once, and asking again for what cannot be read does not.
     input_tokens, output_tokens : worst case, for language models; None for agents that make no tokens.
     dollars : worst case; None where a price is unknown.
     """
@@ -228,10 +229,11 @@ class Plan:
     def costs(self) -> list[RoleCost]:
         """Calls and worst-case tokens by role and agent.
 
-        Each call of a model is at most two, as a reply that cannot be read is asked for once more.  A speech takes as
-        many as it has candidates and tries within limits; a choice as many as its elicitation may need; ranking
-        candidates is a choice for each.  A reply has at most the agent's longest length; a prompt at most a token for each byte of what the seat can see, every
-        speech before it at full length, and what the prompt says around them.  Boards and the like that an arena
+        Each call of a model is at most two, as a reply that cannot be read is asked for once more.  A speech takes
+        as many as it has candidates and tries within limits; a choice as many as its elicitation may need; ranking
+        candidates is a choice for each.  A reply has at most the agent's longest length; a prompt at most a token for
+        each byte of what the seat can see, every speech before it at full length, and what the prompt says around
+        them.  Boards and the like that an arena
         shows with speeches are not counted.
         """
         totals: dict[tuple[str, str], list[float]] = {}
@@ -264,35 +266,53 @@ class Plan:
                 if mark in seen:
                     continue
                 seen.add(mark)
-                step = instance.step
-
-                def add(seat: Seat, name: str, calls: int, turns: int, speech: int) -> None:
-                    entry = totals.setdefault((seat.role.name, name), [0, 0, 0])  # called here alone
-                    longest = getattr(self.agents[name], "max_tokens", None)
-                    if longest is not None:
-                        told = _bytes(*seat.role.texts().values())
-                        shown = public + (hidden if seat.role.sees_material else 0) + told
-                        prompt = _AROUND + shown + turns * (longest + _AROUND_A_TURN) + speech
-                        entry[1] += calls * (2 * prompt + longest + _AROUND)
-                        entry[2] += calls * 2 * longest
-
-                entry = totals.setdefault((seat.role.name, name), [0, 0, 0])
-                entry[0] += 1
-                longest = getattr(self.agents[name], "max_tokens", 0) or 0
                 heard = len(instance.hears)
+                around = public, hidden
+                step, longest = instance.step, self._longest(name)
+                spoken = [compiled.unrolled.instances[one].step.seat for one in instance.hears]
+                said = sum(self._longest(player(episode.cast, episode.seating, one)) for one in spoken)
                 if step.kind == "speech":
                     tries = step.limits.tries if step.limits is not None else 1
                     # A try after the first is shown the one before it.
-                    add(seat, name, step.candidates * tries, heard, longest if tries > 1 else 0)
+                    prompt = self._prompt(seat, around, said, heard) + (longest if tries > 1 else 0)
+                    self._add(totals, seat, name, step.candidates, step.candidates * tries, prompt)
                     if step.candidates > 1 and step.preferred_by is not None:
-                        ranking = player(episode.cast, episode.seating, step.preferred_by)
-                        choices = getattr(self.agents[ranking], "calls_of_a_choice", 1)
-                        own = step.preferred_by == seat
-                        shown = longest * (2 * step.candidates if own else 1)
-                        add(step.preferred_by, ranking, choices * (1 if own else step.candidates), heard + 2, shown)
+                        ranking = step.preferred_by
+                        who, own = player(episode.cast, episode.seating, ranking), ranking == seat
+                        usual, most = self._choice_calls(who)
+                        times = 1 if own else step.candidates
+                        shown = said + (2 * step.candidates if own else 1) * longest
+                        prompt = self._prompt(ranking, around, shown, heard + 3)
+                        self._add(totals, ranking, who, usual * times, most * times, prompt)
                 else:
-                    add(seat, name, step.votes or getattr(self.agents[name], "calls_of_a_choice", 1), heard, 0)
+                    usual, most = self._choice_calls(name, step.votes)
+                    self._add(totals, seat, name, usual, most, self._prompt(seat, around, said, heard))
         return [self._role_cost(role, name, *entry) for (role, name), entry in totals.items()]
+
+    def _longest(self, name: str) -> int:
+        """Most tokens of a reply of an agent; 0 for one that makes no tokens."""
+        return getattr(self.agents[name], "max_tokens", 0)
+
+    def _choice_calls(self, name: str, votes: int = 0) -> tuple[int, int]:
+        agent = self.agents[name]
+        return agent.calls_of_a_choice(votes) if isinstance(agent, LanguageModelAgent) else (1, 1)
+
+    @staticmethod
+    def _prompt(seat: Seat, around: tuple[int, int], said: int, turns: int) -> int:
+        """Bytes of a prompt at most: what stands around the turns, and the turns."""
+        public, hidden = around
+        told = _bytes(*seat.role.texts().values())
+        return _AROUND + public + (hidden if seat.role.sees_material else 0) + told + said + turns * _AROUND_A_TURN
+
+    def _add(
+        self, totals: dict[tuple[str, str], list[float]], seat: Seat, name: str, calls: int, most: int, prompt: int
+    ) -> None:
+        """Count calls that are made, and the tokens of as many as there can be, each asked once more."""
+        entry = totals.setdefault((seat.role.name, name), [0, 0, 0])
+        entry[0] += calls
+        if longest := self._longest(name):
+            entry[1] += most * (2 * prompt + longest + _AROUND)
+            entry[2] += most * 2 * longest
 
     def _role_cost(self, role: str, name: str, calls: float, inputs: float, outputs: float) -> RoleCost:
         from ..transcript import Usage
