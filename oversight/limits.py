@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .quotes import find_quotes
+from .specification import parse_specification
 
 __all__ = ["Limits", "Measured"]
 
@@ -39,7 +40,7 @@ class Measured:
 
 
 class Limits(BaseModel):
-    """How long a speech is to be, and how much of it is to be quotation.
+    """How long a speech is to be, and how much of it is to be quotation; on a command line ``(words=100,...)``.
 
     What is asked for and what is accepted are two things: Khan et al. (2024) ask for 100 words and accept 70
     to 150.  A speech outside the band is asked for again, with what is wrong with it.
@@ -64,6 +65,13 @@ class Limits(BaseModel):
     outside: Literal["keep", "fail"] = Field(
         default="keep", description="what becomes of a turn without an acceptable try: the nearest is kept, or it fails"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_words(cls, value: Any) -> Any:
+        if isinstance(value, str):  # as it is written on a command line
+            return parse_specification(f"limits{value if value.startswith('(') else f'({value})'}").options
+        return value
 
     @model_validator(mode="after")
     def _in_order(self) -> Limits:

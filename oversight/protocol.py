@@ -316,14 +316,18 @@ class Repeat(Graph):
     part : what is repeated.
     at_most : how often; the check refuses a loop without a bound.
     until : read after each round but the last; the loop ends early when it is true of the transcript.
+    between : what comes before each round but the first.
     """
 
     part: Graph
     at_most: int | None
     until: Condition | None = None
+    between: Graph | None = None
 
     def steps(self) -> Iterator[Step]:
         yield from self.part.steps()
+        if self.between is not None:
+            yield from self.between.steps()
 
 
 @dataclass(frozen=True)
@@ -356,11 +360,13 @@ def in_turn(*parts: Graph) -> Graph:
     return parts[0] if len(parts) == 1 else Sequence(parts)
 
 
-def repeat(part: Graph, at_most: int | None = None, *, until: Condition | None = None) -> Graph:
-    """The part ``at_most`` times, or until a condition on the transcript holds."""
+def repeat(
+    part: Graph, at_most: int | None = None, *, until: Condition | None = None, between: Graph | None = None
+) -> Graph:
+    """The part ``at_most`` times, or until a condition on the transcript holds; ``between`` comes between rounds."""
     if at_most is not None and at_most < 1:
         raise ConfigurationError(f"repeat(..., {at_most}): a part is repeated at least once")
-    return part if at_most == 1 else Repeat(part, at_most, until)
+    return part if at_most == 1 else Repeat(part, at_most, until, between)
 
 
 def branch(condition: Condition, then: Graph, otherwise: Graph) -> Graph:
@@ -438,6 +444,13 @@ class Protocol(BaseModel, ABC):
         options = self.model_dump(mode="json", exclude={"prompts"})  # their texts count, not where they stand
         return {"protocol": self.name, **options, "instructions": instructions, "source": source_digest(type(self))}
 
+    def most_turns(self, answers: int = 2) -> int:
+        """How many turns an episode takes at most, candidates and votes counted each."""
+        from .graph import unroll
+
+        steps = [instance.step for instance in unroll(self.graph(answers)).instances.values()]
+        return sum(max(step.candidates, step.votes, 1) for step in steps)
+
     @cached_property
     def key(self) -> str:
         """Digest of the protocol and its options: two configurations of one protocol have two keys."""
@@ -446,9 +459,16 @@ class Protocol(BaseModel, ABC):
     @property
     def title(self) -> str:
         """Name and options that differ from their defaults, in the form that the command line reads."""
-        changed = [
-            f"{name}={getattr(self, name)}"
-            for name, field in type(self).model_fields.items()
-            if getattr(self, name) != field.default
-        ]
-        return f"{self.name}({','.join(changed)})" if changed else self.name
+        changed = _changed(self)
+        return f"{self.name}{changed}" if changed else self.name
+
+
+def _changed(model: BaseModel) -> str:
+    """Options that differ from their defaults as ``(name=value,...)``; empty where none does."""
+    values = {name: getattr(model, name) for name in type(model).model_fields}
+    changed = [
+        f"{name}={_changed(value) if isinstance(value, BaseModel) else value}"
+        for name, value in values.items()
+        if value != type(model).model_fields[name].default
+    ]
+    return f"({','.join(changed)})" if changed else ""

@@ -98,6 +98,16 @@ class CompiledProtocol:
         """Whether positions are stated by those who hold them."""
         return any(one.step.kind == "claim" for one in self.unrolled.instances.values())
 
+    @cached_property
+    def numbered(self) -> frozenset[str]:
+        """Names of the roles without an answer that have several seats, at least one of which others hear."""
+        steps = [one.step for one in self.unrolled.instances.values() if not one.step.seat.role.argues_for_an_answer]
+        several = {step.seat.role.name for step in steps if step.seat.index}
+        heard = {
+            step.seat.role.name for step in steps if step.heard_by or (step.kind != "verdict" and not step.private)
+        }
+        return frozenset(several & heard)
+
     def after(self, step: str) -> frozenset[str]:
         """Names of the turns that a turn leads to."""
         return self._after[step]

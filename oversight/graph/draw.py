@@ -21,6 +21,23 @@ __all__ = ["sight", "to_mermaid", "to_picture", "to_terminal"]
 _DOES = {"speech": "argues", "claim": "states the answer it holds", "verdict": "decides"}
 
 
+def does(step: Step) -> str:
+    """What the seat does in this turn, in words."""
+    words = "speaks" if step.kind == "speech" and not step.seat.role.argues_for_an_answer else _DOES[step.kind]
+    if step.task:
+        words += f" ({step.task})"
+    if step.candidates > 1 and step.preferred_by is not None:
+        by = "its own pick" if step.preferred_by == step.seat else step.preferred_by.name
+        words += f", best of {step.candidates} by {by}"
+    if step.votes > 1:
+        words += f" by {step.votes} votes"
+    if step.private:
+        words += ", in private"
+    elif step.heard_by:
+        words += f", seen by {', '.join(seat.name for seat in step.heard_by)}"
+    return words
+
+
 def sight(step: Step) -> str:
     """What the seat sees in this turn, in words."""
     seen = ["the question"]
@@ -46,8 +63,8 @@ def to_terminal(protocol: Protocol, answers: int = 2) -> Tree:
     def place(part: Graph, parent: Tree) -> None:
         match part:
             case Step():
-                does = f" {_DOES[part.kind]}   "
-                parent.add(Text.assemble((part.seat.name, "bold"), does, (f"sees {sight(part)}", "dim")))
+                what = f" {does(part)}   "
+                parent.add(Text.assemble((part.seat.name, "bold"), what, (f"sees {sight(part)}", "dim")))
             case Sequence(parts):
                 for one in parts:
                     place(one, parent)
@@ -58,7 +75,7 @@ def to_terminal(protocol: Protocol, answers: int = 2) -> Tree:
                         place(one, inner)
                     else:
                         place(one, inner.add(Text("side", style="italic")))
-            case Repeat(one, at_most, until):
+            case Repeat(one, at_most, until, between):
                 times = (
                     "without a bound"
                     if at_most is None
@@ -66,7 +83,10 @@ def to_terminal(protocol: Protocol, answers: int = 2) -> Tree:
                     if until is None
                     else f"at most {at_most} times"
                 )
-                place(one, parent.add(Text(f"repeat {times}", style="italic")))
+                inside = parent.add(Text(f"repeat {times}", style="italic"))
+                place(one, inside)
+                if between is not None:
+                    place(between, inside.add(Text("then, before the next round", style="italic")))
             case Branch(_, then, otherwise):
                 place(then, parent.add(Text("if the condition holds", style="italic")))
                 place(otherwise, parent.add(Text("otherwise", style="italic")))
@@ -94,7 +114,7 @@ def to_mermaid(protocol: Protocol, answers: int = 2) -> str:
             lines.append(f"    {names[node]}(({node}))")
             continue
         step: Step = data["step"]
-        text = f'"{step.seat.name} {_DOES[step.kind]}<br/><small>sees {sight(step)}</small>"'
+        text = f'"{step.seat.name} {does(step)}<br/><small>sees {sight(step)}</small>"'
         left, right = ("{{", "}}") if step.kind == "verdict" else ("[", "]")
         lines.append(f"    {names[node]}{left}{text}{right}")
     for first, second, data in graph.edges(data=True):
@@ -149,7 +169,7 @@ def _draw(figure: Figure, graph: nx.DiGraph, place: Mapping[str, tuple[float, fl
         data = graph.nodes[node]
         if "step" in data:
             step: Step = data["step"]
-            text = f"{step.seat.name} {_DOES[step.kind]}\nsees " + sight(step).replace(", ", ",\n", 1)
+            text = f"{step.seat.name} {does(step)}\nsees " + sight(step).replace(", ", ",\n", 1)
             fill = fills[step.kind]
         else:
             text, fill = node, "#eeeeee"

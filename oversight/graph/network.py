@@ -65,9 +65,10 @@ def network(graph: Graph) -> nx.DiGraph:
                 group = next(groups)
                 ends = [place(one, before, (*path, (group, index))) for index, one in enumerate(parts)]
                 return [node for first, _ in ends for node in first], [node for _, last in ends for node in last]
-            case Repeat(inner, at_most, until):
+            case Repeat(inner, at_most, until, between):
                 first, last = place(inner, before, path)
-                connect_back(last, first, at_most, until is not None)
+                back = last if between is None else place(between, last, path)[1]
+                connect_back(back, first, at_most, until is not None)
                 return first, last
             case Branch(_, then, otherwise):
                 first_then, last_then = place(then, before, path)
@@ -216,11 +217,13 @@ def unroll(graph: Graph) -> Unrolled:
                 return before
             case Together(parts):
                 return [node for one in parts for node in place(one, before)]
-            case Repeat(inner, at_most, until):
+            case Repeat(inner, at_most, until, between):
                 if at_most is None:
                     raise ConfigurationError("a loop has no bound: give repeat(...) a number of rounds")
                 leaving: list[str] = []
                 for round_number in range(1, at_most + 1):
+                    if between is not None and round_number > 1:
+                        before = place(between, before)
                     before = place(inner, before)
                     if until is not None and round_number < at_most:
                         stop, before = choose(until, before)

@@ -17,6 +17,7 @@ import logging
 import math
 import os
 import random
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from ..errors import ConfigurationError, MissingKey, ModelError
+from ..errors import ConfigurationError, ContextTooLong, MissingKey, ModelError
 from ..transcript import Usage
 from .base import Completion, Model, ModelCall, TokenProbabilities
 
@@ -43,6 +44,14 @@ _QUOTED = 300
 """Characters of an endpoint's words that a message quotes."""
 
 Refusable = Literal["max_tokens", "logprobs", "temperature"]
+
+# How OpenAI, vLLM and llama.cpp say that a prompt does not fit.
+_TOO_LONG = re.compile(
+    r"(?:maximum context length|context size|context window|maximum model length)\D{0,20}(?P<window>[0-9][0-9,]*)?"
+    r"|context_length_exceeded",
+    re.IGNORECASE,
+)
+_REQUESTED = re.compile(r"(?:requested|resulted in|has|contains)\s+(?:about\s+)?(?P<tokens>[0-9][0-9,]*)\s+tokens")
 
 
 @dataclass(frozen=True)
@@ -289,6 +298,10 @@ class OpenAICompatible(Model):
             return self._error(f"too many calls or no quota left (429), {self._tries()}{said}: lower the concurrency")
         if code >= 500:
             return self._error(f"the endpoint failed ({code}), {self._tries()}{said}: try again later")
+        if code in (400, 413, 422) and (too_long := _TOO_LONG.search(_words(status))):
+            asked = _REQUESTED.search(_words(status))
+            tokens = _number(asked["tokens"]) if asked else None
+            return ContextTooLong(f"{self.name} at {self.base_url}", tokens, _number(too_long["window"]))
         return self._error(f"the endpoint rejected the call ({code}){said}: change what is asked, or the model")
 
     def _connection_error(self, failed: Exception) -> ModelError:
@@ -498,6 +511,10 @@ def _tokens(logprobs: Any) -> tuple[TokenProbabilities, ...] | None:
             alternatives[token] = value
         tokens.append(TokenProbabilities(_well_formed(entry["token"]), alternatives))
     return tuple(tokens)
+
+
+def _number(digits: str | None) -> int | None:
+    return int(digits.replace(",", "")) if digits else None
 
 
 def _count(value: Any) -> int:

@@ -90,7 +90,9 @@ class EpisodeModerator:
     def speaker(self, seat: Seat, positions: Mapping[Seat, int]) -> str:
         """A seat's name as the others know it."""
         title = seat.role.name.replace("_", " ").capitalize()
-        return f"{title} {self.label_of[positions[seat]]}" if seat in positions else title
+        if seat in positions:
+            return f"{title} {self.label_of[positions[seat]]}"
+        return f"{title} {seat.index + 1}" if seat.role.name in self.compiled.numbered else title
 
     # ---- what it sees ---------------------------------------------------------------------------
 
@@ -143,23 +145,25 @@ class EpisodeModerator:
         return view if not exhibit else replace(view, exhibit=exhibit)
 
     def own_first(self, heard: Sequence[Turn], seat: Seat) -> list[Turn]:
-        """The turns with the seat's own before the others of the same round, which were spoken at the same time."""
+        """The turns with the seat's own moved before those that were spoken at the same time."""
         ordered: list[Turn] = []
-        rounds: list[list[Turn]] = []
         for turn in heard:
-            if rounds and not any(turn.step in self.compiled.after(other.step) for other in rounds[-1]):
-                rounds[-1].append(turn)
-            else:
-                rounds.append([turn])
-        for one in rounds:
-            ordered += sorted(one, key=lambda turn: turn.seat != seat.name)
+            place = len(ordered)
+            if turn.seat == seat.name:
+                while place and ordered[place - 1].seat != seat.name and not self._leads(ordered[place - 1], turn):
+                    place -= 1
+            ordered.insert(place, turn)
         return ordered
+
+    def _leads(self, earlier: Turn, later: Turn) -> bool:
+        return later.step in self.compiled.after(earlier.step)
 
     def visible(
         self, turn: Turn, instance: Instance, by: Seat | None, viewer: Seat, positions: Mapping[Seat, int]
     ) -> VisibleTurn:
         """A turn as the viewer may see it."""
         label = self.label_of[positions[by]] if by is not None and by in positions else None
+        of = self.compiled.unrolled.instances[turn.step].step.seat
         text = turn.text
         if turn.kind == "claim" and turn.answer is not None:
             text = f"I hold that answer {self.label_of[turn.answer]} is correct."
@@ -168,12 +172,12 @@ class EpisodeModerator:
             shares = ", ".join(f"{turn.probabilities[answer]:.0%} to answer {shown}" for answer, shown in labels)
             text = f"I give {shares}." + (f"\n{turn.text}" if turn.text else "")
         return VisibleTurn(
-            speaker=self.speaker(by, positions) if by is not None else turn.role.replace("_", " ").capitalize(),
+            speaker=self.speaker(by if by is not None else of, positions),
             label=label,
             text=text,
             quotes=turn.quotes,
             opposed=by in self.compiled.opposed,
-            own=self.compiled.unrolled.instances[turn.step].step.seat == viewer,
+            own=of == viewer,
             reasoning=turn.reasoning if turn.step in instance.private_of else "",
             private=turn.private,
         )

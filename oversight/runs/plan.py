@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations_with_replacement
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..agents import Agent, LanguageModelAgent
 from ..errors import ConfigurationError
@@ -17,6 +17,9 @@ from ..identity import digest
 from ..protocol import Protocol, Seat
 from ..questions import Arena, Question
 from .seating import Seating, seatings
+
+if TYPE_CHECKING:
+    from .recordings import Recording
 
 __all__ = [
     "Cast",
@@ -51,6 +54,8 @@ class Episode:
     seating: Seating
     sample: int
     purpose: Literal["comparison", "capability"] = "comparison"
+    recording: Recording | None = None
+    """What everybody but the judge said before; None where it is played."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,7 @@ class Plan:
     measures_by_play : whether capability is measured by the arena's own games instead.
     limit, answers : what was asked for, for the record.
     scheduling : which of the episodes are played, in which order; None plays all.
+    measured : capability of agents alone that is known beforehand, as ``capability.json`` keeps it.
     """
 
     arena: Arena
@@ -172,6 +178,11 @@ class Plan:
     limit: int | None = None
     answers: int | None = None
     scheduling: Scheduling | None = None
+    measured: Mapping[str, Any] | None = None
+
+    def compiled_for(self, episode: Episode) -> CompiledProtocol:
+        """The graph that an episode is played through."""
+        return self.compiled(episode.protocol, len(episode.question.answers))
 
     def compiled(self, protocol: Protocol, answers: int) -> CompiledProtocol:
         """The protocol's graph for this many answers, compiled once."""
@@ -233,8 +244,7 @@ class Plan:
         as many as it has candidates and tries within limits; a choice as many as its elicitation may need; ranking
         candidates is a choice for each.  A reply has at most the agent's longest length; a prompt at most a token for
         each byte of what the seat can see, every speech before it at full length, and what the prompt says around
-        them.  Boards and the like that an arena
-        shows with speeches are not counted.
+        them.  Boards and the like that an arena shows with speeches are not counted.
         """
         totals: dict[tuple[str, str], list[float]] = {}
         rules = _bytes(self.arena.rules(), self.arena.speech_rules())
@@ -249,9 +259,11 @@ class Plan:
             for instance in compiled.unrolled.instances.values():
                 seat = instance.step.seat
                 name = player(episode.cast, episode.seating, seat)
-                makers[instance.name] = tuple(
-                    sorted({maker for heard in instance.hears for maker in makers[heard]} | {f"{seat.name}={name}"})
-                )
+                involved = {f"{seat.name}={name}"}
+                if (ranks := instance.step.preferred_by) is not None:  # what is said depends on who ranks it
+                    involved.add(f"{ranks.name}={player(episode.cast, episode.seating, ranks)}")
+                heard_makers = {maker for heard in instance.hears for maker in makers[heard]}
+                makers[instance.name] = tuple(sorted(heard_makers | involved))
                 mark = digest(
                     [
                         episode.protocol.key,
