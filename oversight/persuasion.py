@@ -86,18 +86,22 @@ class Persuasion(Protocol):
             turn = draft >> speaker.speaks(task="criticise", hears=hears, heard_by=()).but(thinks=False) >> turn
         return turn
 
-    def before(self, judge: Seat, one_round: Graph, speakers: tuple[Seat, ...]) -> Graph:
+    def before(
+        self, judge: Seat, one_round: Graph, speakers: tuple[Seat, ...], *, opening: Graph | None = None
+    ) -> Graph:
         """The rounds, and the judge in them and after them; its role has the tasks of :data:`QUESTIONS`.
 
-        What the judge decides on the way is shown to ``speakers``.
+        What the judge decides on the way is shown to ``speakers``.  ``opening`` is the first round, where it
+        is another.
         """
         questions = judge.speaks(task="ask").but(thinks=False) if self.interactive else None
         verdict = judge.decides().but(thinks=self.judge_reasoning)
         shown = verdict.but(heard_by=speakers)
         if self.stop == "never":
-            graph = repeat(one_round, self.rounds, between=questions) >> verdict
+            graph = repeat(one_round, self.rounds, between=questions, first=opening) >> verdict
         else:
-            graph = repeat(one_round >> shown, self.rounds, until=self.ends, between=questions)
+            first = None if opening is None else opening >> shown
+            graph = repeat(one_round >> shown, self.rounds, until=self.ends, between=questions, first=first)
         return shown >> graph if self.prior else graph
 
     def ends(self, transcript: Transcript) -> bool:

@@ -317,14 +317,18 @@ class Repeat(Graph):
     at_most : how often; the check refuses a loop without a bound.
     until : read after each round but the last; the loop ends early when it is true of the transcript.
     between : what comes before each round but the first.
+    first : what stands in place of the part in the first round.
     """
 
     part: Graph
     at_most: int | None
     until: Condition | None = None
     between: Graph | None = None
+    first: Graph | None = None
 
     def steps(self) -> Iterator[Step]:
+        if self.first is not None:
+            yield from self.first.steps()
         yield from self.part.steps()
         if self.between is not None:
             yield from self.between.steps()
@@ -361,12 +365,22 @@ def in_turn(*parts: Graph) -> Graph:
 
 
 def repeat(
-    part: Graph, at_most: int | None = None, *, until: Condition | None = None, between: Graph | None = None
+    part: Graph,
+    at_most: int | None = None,
+    *,
+    until: Condition | None = None,
+    between: Graph | None = None,
+    first: Graph | None = None,
 ) -> Graph:
-    """The part ``at_most`` times, or until a condition on the transcript holds; ``between`` comes between rounds."""
+    """The part ``at_most`` times, or until a condition on the transcript holds.
+
+    ``between`` comes between rounds; ``first`` stands in place of the part in the first.
+    """
     if at_most is not None and at_most < 1:
         raise ConfigurationError(f"repeat(..., {at_most}): a part is repeated at least once")
-    return part if at_most == 1 else Repeat(part, at_most, until, between)
+    if at_most == 1:
+        return part if first is None else first
+    return Repeat(part, at_most, until, between, first)
 
 
 def branch(condition: Condition, then: Graph, otherwise: Graph) -> Graph:
@@ -392,6 +406,8 @@ class Protocol(BaseModel, ABC):
     prompts: str = Field(
         default="", description="folder with prompt files of your own: oversight prompts writes the built-in ones"
     )
+
+    label: str = Field(default="", description="how reports tell it from others of its name, in place of its options")
 
     # ---- override these -------------------------------------------------------------------------
 
@@ -441,7 +457,7 @@ class Protocol(BaseModel, ABC):
         another configuration, whose episodes are played again.
         """
         instructions = {name: role.texts() for name, role in self.roles().items()}
-        options = self.model_dump(mode="json", exclude={"prompts"})  # their texts count, not where they stand
+        options = self.model_dump(mode="json", exclude={"prompts", "label"})  # texts count, not where they stand
         return {"protocol": self.name, **options, "instructions": instructions, "source": source_digest(type(self))}
 
     def most_turns(self, answers: int = 2) -> int:
@@ -458,7 +474,9 @@ class Protocol(BaseModel, ABC):
 
     @property
     def title(self) -> str:
-        """Name and options that differ from their defaults, in the form that the command line reads."""
+        """Name and label, or else the options that differ from their defaults as the command line reads them."""
+        if self.label:
+            return f"{self.name}({self.label})"
         changed = _changed(self)
         return f"{self.name}{changed}" if changed else self.name
 

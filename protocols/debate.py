@@ -12,7 +12,8 @@ class Debate(Persuasion):
     """Debaters defend opposing answers; a judge who cannot see the hidden material decides.
 
     Rules: one debater an answer.  In each round every debater speaks once, either at the same time without
-    seeing the others' speeches of that round, or in turn.  With ``positions="open"`` the first debater
+    seeing the others' speeches of that round, or in turn, or the first round in the one way and the others in
+    the other.  With ``positions="open"`` the first debater
     states the answer it holds and defends that one; the others take the answers that are left.  The judge's
     questions, decisions on the way and the end they bring, limits, candidates and drafts: see Persuasion.
     Sees: debaters the hidden material and every finished turn; the judge the finished turns alone; nobody
@@ -23,7 +24,9 @@ class Debate(Persuasion):
 
     name = "debate"
 
-    style: Literal["simultaneous", "sequential"] = Field(default="simultaneous", description="how a round is spoken")
+    style: Literal["simultaneous", "sequential", "opening"] = Field(
+        default="simultaneous", description="how a round is spoken; opening: the first at the same time, others in turn"
+    )
     positions: Literal["assigned", "open"] = Field(default="assigned", description="who picks the answers to defend")
 
     debater = Debater(
@@ -43,6 +46,8 @@ may mislead you.""",
     def graph(self, answers: int) -> Graph:
         judge = self.judge.seat(0)
         debaters = tuple(self.debater.seat(number) for number in range(answers))
-        speak = together if self.style == "simultaneous" else in_turn
-        debate = self.before(judge, speak(*(self.speech(debater, judge) for debater in debaters)), debaters)
+        speeches = [self.speech(debater, judge) for debater in debaters]
+        one_round = together(*speeches) if self.style == "simultaneous" else in_turn(*speeches)
+        opening = together(*speeches) if self.style == "opening" else None
+        debate = self.before(judge, one_round, debaters, opening=opening)
         return debaters[0].claims() >> debate if self.positions == "open" else debate

@@ -17,9 +17,12 @@ class Direct(Protocol):
 
     expert: bool = Field(default=False, description="whether the judge sees the hidden material")
 
+    judge_reasoning: bool | None = Field(
+        default=None, description="whether the judge reasons before it decides; none leaves it to the agent"
+    )
+
     judge = Judge(instructions="Decide which answer to the question is correct.")
 
     def graph(self, answers: int) -> Graph:
-        if self.expert:
-            return self.judge.as_expert().decides()
-        return self.judge.decides()
+        judge = self.judge.as_expert() if self.expert else self.judge
+        return judge.decides().but(thinks=self.judge_reasoning)

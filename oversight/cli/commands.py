@@ -176,6 +176,9 @@ def read_tournament(
     who.add_argument("--judges", metavar="A,B,...", help="agents that judge, and play what else does not argue")
     who.add_argument("--protocols", metavar="P,Q,...", help="protocols, with options as debate(rounds=2)")
     who.add_argument(
+        "--preset", metavar="NAME", help="protocols and answers of a published experiment: oversight list presets"
+    )
+    who.add_argument(
         "--pairs",
         choices=("same", "all"),
         default="same",
@@ -207,6 +210,10 @@ def read_tournament(
     add_run_options(parser)
     more(parser)
     _add_arena(parser, _first_word(words, command))
+    if _value_of(words, "--preset") is not None:
+        from ..persuasion import Persuasion
+
+        add_options_of(parser, Persuasion, "options of the preset")
     arguments = parser.parse(words)
     arena = find_arena(arguments.arena, **options_of(arguments, "options of the arena"))
     lists = {name: split_list(getattr(arguments, name) or "") or None for name in ("agents", "debaters", "judges")}
@@ -232,6 +239,8 @@ def read_tournament(
         target=" ".join(arguments.target) if arguments.target else None,
         until_width=arguments.until_width,
         batch=arguments.batch,
+        preset=arguments.preset,
+        changes=options_of(arguments, "options of the preset"),
     )
     return plan, arguments
 
@@ -340,12 +349,15 @@ def check(words: Sequence[str]) -> int:
 def list_names(words: Sequence[str]) -> int:
     """``oversight list``"""
     parser = Parser("list", "What can be named on the command line.", "oversight list protocols")
-    parser.add_argument("what", metavar="protocols|arenas|models", help="which list")
+    parser.add_argument("what", metavar="protocols|arenas|models|presets", help="which list")
     arguments = parser.parse(words)
-    known = ("protocols", "arenas", "models")
+    known = ("protocols", "arenas", "models", "presets")
     if arguments.what not in known:
         raise UnknownName("list", arguments.what, known)
-    from ..report.terminal import console, print_names
+    from ..report.terminal import console, print_names, print_presets
 
-    print_names(arguments.what, console())
+    if arguments.what == "presets":
+        print_presets(console())
+    else:
+        print_names(arguments.what, console())
     return 0

@@ -131,6 +131,10 @@ def model_options(arguments: argparse.Namespace, names: Iterable[str]) -> dict[s
     found = {name: ModelOptions() for name in names}
 
     def split(option: str, text: str) -> tuple[list[str], str]:
+        # A model's options hold equals signs too.
+        known = max((name for name in names if text.startswith(f"{name}=")), key=len, default=None)
+        if known is not None:
+            return [known], text[len(known) + 1 :]
         name, separator, value = text.partition("=")
         if separator and "://" not in name:
             if name not in found:

@@ -75,7 +75,7 @@ def to_terminal(protocol: Protocol, answers: int = 2) -> Tree:
                         place(one, inner)
                     else:
                         place(one, inner.add(Text("side", style="italic")))
-            case Repeat(one, at_most, until, between):
+            case Repeat(one, at_most, until, between, first):
                 times = (
                     "without a bound"
                     if at_most is None
@@ -84,8 +84,13 @@ def to_terminal(protocol: Protocol, answers: int = 2) -> Tree:
                     else f"at most {at_most} times"
                 )
                 inside = parent.add(Text(f"repeat {times}", style="italic"))
+                if first is not None:
+                    place(first, inside.add(Text("the first time", style="italic")))
+                    inside = inside.add(Text("then", style="italic"))
+                if between is not None and first is not None:
+                    place(between, inside)
                 place(one, inside)
-                if between is not None:
+                if between is not None and first is None:
                     place(between, inside.add(Text("then, before the next round", style="italic")))
             case Branch(_, then, otherwise):
                 place(then, parent.add(Text("if the condition holds", style="italic")))

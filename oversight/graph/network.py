@@ -65,11 +65,18 @@ def network(graph: Graph) -> nx.DiGraph:
                 group = next(groups)
                 ends = [place(one, before, (*path, (group, index))) for index, one in enumerate(parts)]
                 return [node for first, _ in ends for node in first], [node for _, last in ends for node in last]
-            case Repeat(inner, at_most, until, between):
+            case Repeat(inner, at_most, until, between, None):
                 first, last = place(inner, before, path)
                 back = last if between is None else place(between, last, path)[1]
                 connect_back(back, first, at_most, until is not None)
                 return first, last
+            case Repeat(inner, at_most, until, between, Graph() as opening):
+                first, opened = place(opening, before, path)
+                again, between_ends = (None, opened) if between is None else place(between, opened, path)
+                starts, last = place(inner, between_ends, path)
+                rest = None if at_most is None else at_most - 1
+                connect_back(last, starts if again is None else again, rest, until is not None)
+                return first, [*last, *opened] if until is not None else last
             case Branch(_, then, otherwise):
                 first_then, last_then = place(then, before, path)
                 first_else, last_else = place(otherwise, before, path)
@@ -217,14 +224,14 @@ def unroll(graph: Graph) -> Unrolled:
                 return before
             case Together(parts):
                 return [node for one in parts for node in place(one, before)]
-            case Repeat(inner, at_most, until, between):
+            case Repeat(inner, at_most, until, between, opening):
                 if at_most is None:
                     raise ConfigurationError("a loop has no bound: give repeat(...) a number of rounds")
                 leaving: list[str] = []
                 for round_number in range(1, at_most + 1):
                     if between is not None and round_number > 1:
                         before = place(between, before)
-                    before = place(inner, before)
+                    before = place(inner if opening is None or round_number > 1 else opening, before)
                     if until is not None and round_number < at_most:
                         stop, before = choose(until, before)
                         leaving += stop

@@ -21,11 +21,13 @@ from ..runs.directory import read_episodes, read_lines
 from ..runs.plan import label_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..analysis.gap import GapAnalysis
     from ..runs import RunResult
+    from ..runs.human_corpus import Condition
     from ..runs.plan import Plan
+    from ..runs.recordings import Recordings
 
 __all__ = [
     "console",
@@ -33,9 +35,11 @@ __all__ = [
     "print_episode",
     "print_episodes",
     "print_gap",
+    "print_imported",
     "print_names",
     "print_plan",
     "print_run",
+    "print_skipped",
     "safe",
 ]
 
@@ -143,6 +147,50 @@ def _reasons(result: RunResult, out: Console) -> None:
         _line(out, "the same command with --retry-failed plays unscored episodes again")
     if len(reasons) > 3:
         _line(out, f"and {len(reasons) - 3} other reasons: oversight show {result.log_dir} --unscored")
+
+
+def print_skipped(found: Recordings, out: Console) -> None:
+    """How many transcripts cannot be put before a judge, and why."""
+    if found.repeated:
+        _line(out, f"{found.repeated} episodes have the transcript of another: each transcript is judged once")
+    if found.skipped:
+        reasons = Counter(one.partition(": ")[2] for one in found.skipped)
+        listed = "; ".join(f"{count} because {reason}" for reason, count in reasons.most_common(3))
+        more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
+        _line(out, f"{len(found.skipped)} skipped: {listed}{more}")
+
+
+def print_imported(conditions: Mapping[str, Condition], count: int, folder: Path, out: Console) -> None:
+    """What comes out of the NYU corpus beside what its paper prints."""
+    from ..runs.human_corpus import BINS, PUBLISHED
+
+    table = Table(box=None)
+    table.add_column("", no_wrap=True)
+    for name in ("n", "accuracy", "honest/not", "rounds", "score", "ECE", "ties 1/2"):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def percent(share: float | None, digits: int = 0) -> str:
+        return "—" if share is None else f"{100 * share:.{digits}f}"
+
+    for name, one in conditions.items():
+        for title, row in ((name, one), ("  as published", PUBLISHED[name])):
+            table.add_row(
+                title,
+                str(row.n),
+                percent(row.accuracy, 1),
+                "—" if row.honest is None else f"{percent(row.honest)} / {percent(row.dishonest)}",
+                f"{row.rounds:.1f}",
+                f"{row.judge_score:.2f}",
+                f"{row.calibration_error:.2f}",
+                percent(row.by_our_rule, 1),
+                style="" if row is one else "dim",
+            )
+    out.print(table)
+    _line(out, "accuracy: per cent with a final p(correct) above 1/2, a tie is wrong; ties 1/2: by our own rule")
+    _line(out, "honest/not: the same where the consultant argued for the correct answer, and for the wrong one")
+    _line(out, "score: mean log2 p(correct) - 0.05 for each round")
+    _line(out, f"ECE: {BINS} bins of the likelier answer's probability, from 0 to 1; the paper's bins may be others")
+    _line(out, f"{count} debates in {folder}: oversight show {folder}")
 
 
 def print_gap(
@@ -286,6 +334,22 @@ def _shares(probabilities: Sequence[float], label_of: dict[int, str]) -> str:
     return ", ".join(
         f"{label} {probabilities[answer]:.2f}" for answer, label in sorted(label_of.items(), key=lambda item: item[1])
     )
+
+
+def print_presets(out: Console) -> None:
+    """The presets: where they come from, their protocols, and what is not as in the paper."""
+    from ..presets import PRESETS
+    from ..runs.api import preset_protocols
+
+    for preset in PRESETS.values():
+        out.print(Text.assemble((preset.name, "bold"), "  ", preset.source), soft_wrap=True)
+        for protocol in preset_protocols(preset.name, {}):
+            plain = protocol.model_copy(update={"label": ""})
+            _indented(out, Text(plain.title))
+        if preset.answers is not None:
+            _indented(out, Text(f"{preset.answers} answers a question"))
+        for one in preset.differs:
+            _indented(out, Text(f"not as in the paper: {one}"))
 
 
 def print_names(what: str, out: Console) -> None:

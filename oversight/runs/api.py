@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ..agents import Agent, LanguageModelAgent
 from ..errors import ConfigurationError, OversightError, UnknownName
 from ..identity import digest
+from ..presets import find_preset
 from ..protocol import Protocol
 from ..questions import Arena, Question, take_answers
 from ..registry import find_agent, find_arena, find_protocol
@@ -89,7 +90,8 @@ class RunResult:
         from ..analysis.records import outcome
 
         found = find_capability(capability, self.capability, read_episodes(self.log_dir), unit)
-        asked = read_json(self.log_dir / "run.json").get("configuration", {}).get("schedule", {})
+        configuration = read_json(self.log_dir / "run.json").get("configuration", {})
+        asked = configuration.get("schedule", {})
         analysis = analyse_gap(
             [outcome(record) for record in self.episodes()],
             found.values,
@@ -98,8 +100,10 @@ class RunResult:
             unmeasured=found.reasons,
             thresholds=thresholds,
             hold_out=hold_out,
-            # Swiss and adaptive schedules ask different cells different questions, chosen before they are asked.
-            on_shared_items=asked.get("kind") not in ("swiss", "adaptive"),
+            # Swiss and adaptive schedules, and corpora by others, ask different cells different questions, chosen
+            # before they are asked.
+            on_shared_items=asked.get("kind") not in ("swiss", "adaptive")
+            and not configuration.get("recordings", {}).get("corpus"),
         )
         return replace(analysis, remarks=(*analysis.remarks, *(self.schedule or {}).get("remarks", ())))
 
@@ -161,6 +165,22 @@ def _protocol(protocol: str | Protocol) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else find_protocol(protocol)
 
 
+def preset_protocols(name: str, changes: Mapping[str, Any]) -> list[Protocol]:
+    """The protocols of a preset, with options given to each that has them; raises UnknownName where none has one."""
+    preset = find_preset(name)
+    options_of = {one: set(type(find_protocol(one)).model_fields) for one, _, _ in preset.protocols}
+    every = set().union(*options_of.values())
+    for option in changes:
+        if option not in every:
+            raise UnknownName(f"option of --preset {name}", option, every)
+    chosen = []
+    for one, form, options in preset.protocols:
+        taken = {key: value for key, value in changes.items() if key in options_of[one]}
+        label = ", ".join(filter(None, [name, form, *(f"{key}={value}" for key, value in taken.items())]))
+        chosen.append(find_protocol(one, **{**options, "label": label, **taken}))
+    return chosen
+
+
 def plan_run(
     protocol: str | Protocol,
     arena: str | Arena,
@@ -208,9 +228,18 @@ def plan_tournament(
     target: str | None = None,
     until_width: float | None = None,
     batch: int = 64,
+    preset: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The plan of :func:`tournament`, with the same parameters."""
     arena = _arena(arena)
+    if preset is not None:
+        if protocols:
+            raise ConfigurationError(f"--preset {preset} brings its protocols: leave out --protocols")
+        protocols = preset_protocols(preset, changes or {})
+        answers = find_preset(preset).answers if answers is None else answers
+    elif changes:
+        raise ConfigurationError("options for all protocols of a preset need a preset: write them as debate(rounds=2)")
     debaters = list(debaters or agents or arena.default_debaters)
     judges = list(judges or agents or arena.default_judges)
     if not debaters or not judges:
@@ -480,6 +509,8 @@ def tournament(
     target: str | None = None,
     until_width: float | None = None,
     batch: int = 64,
+    preset: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Every debater before every judge under every protocol, over the same questions.
 
@@ -503,6 +534,9 @@ def tournament(
     until_width : stop when that interval is at most so wide, in log-odds per unit of capability or in rating
         points.  The same call with a narrower width goes on from there.
     batch : episodes between looks, at least: whole questions and whole Swiss rounds are played.
+    preset : a published experiment, whose protocols are compared and whose number of answers is kept; see
+        :mod:`oversight.presets`.
+    changes : options given to each protocol of the preset that has them.
 
     The other parameters, what is returned and what is raised are those of :func:`run`.
 
@@ -529,6 +563,8 @@ def tournament(
         target=target,
         until_width=until_width,
         batch=batch,
+        preset=preset,
+        changes=changes,
     )
     return carry_out(
         plan, log_dir, connections=connections, cost_limit=cost_limit, retry_failed=retry_failed, progress=progress
