@@ -23,7 +23,9 @@ from ..runs.plan import label_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..analysis.accuracy import Estimate
     from ..analysis.gap import GapAnalysis
+    from ..analysis.open_roles import OpenRow
     from ..runs import RunResult
     from ..runs.human_corpus import Condition
     from ..runs.plan import Plan
@@ -37,7 +39,9 @@ __all__ = [
     "print_gap",
     "print_imported",
     "print_names",
+    "print_open_roles",
     "print_plan",
+    "print_presets",
     "print_run",
     "print_skipped",
     "safe",
@@ -140,7 +144,27 @@ def print_run(result: RunResult, out: Console) -> None:
 
 
 def _reasons(result: RunResult, out: Console) -> None:
-    reasons = Counter(record["reason"] for record in result.episodes() if record["status"] != "scored")
+    """Why episodes are unscored, who argued for the other side, and how verdicts were read where not all alike."""
+    reasons: Counter[str] = Counter()
+    elicitations: Counter[tuple[str, str]] = Counter()
+    switched = episodes = 0
+    for record in result.episodes():
+        episodes += 1
+        if record["status"] != "scored":
+            reasons[record["reason"]] += 1
+        elif record.get("elicitation"):
+            judge = ", ".join(dict.fromkeys(name for role in record["deciding"] for name in record["cast"][role]))
+            elicitations[judge, record["elicitation"]] += 1
+        switched += bool(record.get("switched"))
+    for judge in dict.fromkeys(judge for judge, _ in elicitations):
+        ways = {how: count for (name, how), count in elicitations.items() if name == judge}
+        if len(ways) > 1:  # each is a measured capability of its own
+            listed = ", ".join(f"{how} {count}" for how, count in ways.items())
+            out.print(safe(f"verdicts of {judge} were read in different ways: {listed}"), soft_wrap=True)
+    if switched:
+        _line(
+            out, f"in {switched} of {episodes} episodes a speaker argued for another answer than its own (by its words)"
+        )
     for reason, count in reasons.most_common(3):
         out.print(Text.assemble(f"{count} unscored: ", safe(reason)), soft_wrap=True)
     if reasons:
@@ -226,6 +250,26 @@ def print_gap(
         out.print(safe(f"drawn in {path}"), soft_wrap=True)
 
 
+def print_open_roles(rows: Sequence[OpenRow], out: Console) -> None:
+    """Judge accuracy with speakers who argue for what they hold, by whether they are right."""
+
+    def share(estimate: Estimate) -> str:
+        if not estimate.n:
+            return "—"
+        return f"{100 * estimate.mean:.1f} % [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}], n={estimate.n}"
+
+    for row in rows:
+        how = "open positions" if row.how == "run" else "kept from assigned positions"
+        out.print(safe(f"{row.protocol}: {row.debater} before {row.judge}, {how}", "bold"), soft_wrap=True)
+        _indented(out, Text(f"judge right                    {share(row.accuracy)}"))
+        _indented(out, Text(f"  where the speaker is right   {share(row.when_right)}"))
+        _indented(out, Text(f"  where the speaker is wrong   {share(row.when_wrong)}"))
+        if row.left_out:
+            _indented(out, Text(f"{row.left_out} episodes left out: another answer than its own, or none known"))
+    _line(out, "95 % intervals, clustered by source; the speaker is the first to speak")
+    _line(out, "open: it says which answer it holds; kept: it was assigned the one that it gives alone")
+
+
 def print_episodes(folder: Path, out: Console, *, unscored: bool = False, limit: int | None = None) -> None:
     """A line for each episode of a run directory, the first ``limit`` of them."""
     table = Table(box=None)
@@ -308,6 +352,10 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         seat = turn["role"].replace("_", " ").capitalize()
         if turn.get("answer") is not None:
             seat += f" {label_of[turn['answer']]}"
+        if turn.get("private"):
+            if not reasoning:
+                continue
+            seat += ", in private"
         out.print(Text.assemble(safe(seat, "bold"), "  ", safe(turn["agent"], "dim")), soft_wrap=True)
         if reasoning and turn.get("reasoning"):
             _indented(out, Text.assemble(("private: ", "dim"), safe(turn["reasoning"], "dim italic")))
@@ -316,6 +364,16 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         else:
             verb = "holds" if turn["kind"] == "claim" else "decides"
             _indented(out, Text(f"{verb}: {_shares(turn['probabilities'], label_of)} (from {turn['elicitation']})"))
+            for one in turn.get("readings", ()):
+                shares = zip(one["options"], one["probabilities"], strict=True)
+                offered = ", ".join(f"{label} {share:.2f}" for label, share in shares)
+                _indented(out, Text(f"offered in this order: {offered}", style="dim"))
+            if turn.get("text"):
+                _indented(out, _speech(turn))
+        for one in turn.get("candidates", ()) if reasoning else ():
+            score = "" if one["score"] is None else f" {one['score']:.2f}"
+            mark = "given" if one["chosen"] else "not given"
+            _indented(out, Text.assemble((f"candidate, {mark}{score}: ", "dim"), safe(one["text"], "dim")))
         for note in turn.get("notes", ()):
             _indented(out, Text.assemble(("note: ", "dim"), safe(note, "dim")))
         out.print()
@@ -325,9 +383,16 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         credit = record["credit"]
         word = "correct" if credit == 1 else "wrong" if credit == 0 else "a tie"
         out.print(Text.assemble(("verdict: ", "bold"), f"{_shares(record['probabilities'], label_of)}: {word}"))
+    if record.get("judge_score") is not None:
+        _line(out, f"judge's score: {record['judge_score']:+.2f} bits")
+    for seat in record.get("switched", ()):
+        _line(out, f"{seat} argued for another answer than its own; its notes say where")
     private = sum(bool(turn.get("reasoning")) for turn in record["turns"])
     if private and not reasoning:
         _line(out, f"private reasoning of {private} turns is not shown: --reasoning shows it")
+    drafts = sum(bool(turn.get("private")) + len(turn.get("candidates", ())) for turn in record["turns"])
+    if drafts and not reasoning:
+        _line(out, f"{drafts} drafts and candidates are not shown: --reasoning shows them")
 
 
 def _shares(probabilities: Sequence[float], label_of: dict[int, str]) -> str:
