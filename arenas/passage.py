@@ -52,6 +52,9 @@ class Passage(Arena):
         default="paper", description="of the NYU corpus: questions of the debates included in the paper, or of all"
     )
     hard_only: bool = Field(default=False, description="of a QuALITY file: only the questions marked difficult")
+    most_words: int | None = Field(
+        default=None, ge=1, description="only passages of at most so many words, for models with a short window"
+    )
 
     def questions(self, limit: int | None, seed: int) -> Sequence[Question]:
         """The first ``limit`` questions (all, where None), one of each story before the second of any.
@@ -63,7 +66,14 @@ class Passage(Arena):
         ConfigurationError
             if an option does not apply to the data.
         """
-        return spread(self.collection.questions, seed)[:limit]
+        questions = self.collection.questions
+        if self.most_words is not None:
+            lengths = {question.id: len(question.hidden["passage"].split()) for question in questions}
+            questions = tuple(question for question in questions if lengths[question.id] <= self.most_words)
+            if not questions:
+                shortest = min(lengths.values())
+                raise ConfigurationError(f"most_words={self.most_words}: the shortest passage has {shortest} words")
+        return spread(questions, seed)[:limit]
 
     def rules(self) -> str:
         return (

@@ -456,7 +456,7 @@ def test_lists_name_everything_registered(what, capsys):
     assert main(["list", what]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name in names(what):
-        assert any(re.match(rf"{name}(/NAME)?  \S", line) for line in lines)
+        assert any(re.match(rf"{name}(/[A-Z_]+)?  \S", line) for line in lines)
     assert all(line == line.rstrip() for line in lines)
     assert "``" not in "".join(lines)
 

@@ -494,3 +494,15 @@ def test_stories_are_readable_text(corpus):
         for left_over in ("``", "-LRB-", "-RSB-", " n't", " 's ", " ,", " . ", " ?", "( ", ' " '):
             assert left_over not in passage, (question.id, left_over)
         assert not re.search(r'\w"\w', passage)  # each quotation mark is on its side
+
+
+def test_only_passages_that_a_short_window_holds(tmp_path):
+    short, long = debate(story="1"), debate(story="2", question="How?", tokens=[*TOKENS, *["word"] * 50])
+    path = write_corpus(tmp_path, {"a": short, "b": long})
+    everything = Passage(data=str(path)).questions(None, 0)
+    lengths = {question.source: len(question.hidden["passage"].split()) for question in everything}
+    assert lengths["1"] < lengths["2"] - 40
+    kept = Passage(data=str(path), most_words=lengths["1"]).questions(None, 0)
+    assert [question.source for question in kept] == ["1"]
+    with pytest.raises(ConfigurationError, match=rf"most_words=1: the shortest passage has {lengths['1']} words"):
+        Passage(data=str(path), most_words=1).questions(None, 0)
