@@ -386,7 +386,7 @@ def test_the_order_depends_on_the_seed_and_not_on_the_place(tmp_path):
 def test_reading_leaves_the_arena_as_it_was_described(tmp_path):
     arena = Passage(data=str(write_corpus(tmp_path, {"a": debate()})))
     before = arena.describe()
-    kept = {"arena": "passage", "data": str(tmp_path), "subset": "paper", "hard_only": False}
+    kept = {"arena": "passage", "data": str(tmp_path), "subset": "paper", "hard_only": False, "most_words": None}
     assert before == {**kept, "source": before["source"]}
     arena.questions(None, 1)
     assert arena.describe() == before
