@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .questions import Arena, Question
     from .registry import find_agent, find_arena, find_protocol
     from .runs import RunResult, run, tournament
+    from .runs.rejudge import rejudge
     from .transcript import Turn, Verdict
     from .views import View
 
@@ -36,6 +37,7 @@ _HOME = {
     "find_agent": "registry",
     "find_arena": "registry",
     "find_protocol": "registry",
+    "rejudge": "runs.rejudge",
     "run": "runs",
     "tournament": "runs",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "find_agent",
     "find_arena",
     "find_protocol",
+    "rejudge",
     "run",
     "tournament",
 ]

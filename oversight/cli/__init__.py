@@ -24,6 +24,7 @@ COMMANDS = {
     "open": ("open", "open_command", "judges before speakers who argue for what they hold themselves"),
     "show": ("commands", "show", "the episodes of a run, and their transcripts"),
     "export": ("export", "export", "episodes and turns as flat tables"),
+    "prompts": ("commands", "prompts", "write what a protocol tells its roles to files, to edit"),
     "check": ("commands", "check", "check a protocol before it runs, and draw it"),
     "list": ("commands", "list_names", "protocols, arenas and models that can be named"),
     "ratings": ("ratings", "ratings", "ratings of players from matches, or of a tournament's agents"),

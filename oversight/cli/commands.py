@@ -14,7 +14,7 @@ from .parsing import Parser, add_options_of, add_run_options, model_options, opt
 if TYPE_CHECKING:
     from ..runs.plan import Plan
 
-__all__ = ["check", "list_names", "read_run", "read_tournament", "rerun", "run", "show", "tournament"]
+__all__ = ["check", "list_names", "prompts", "read_run", "read_tournament", "rerun", "run", "show", "tournament"]
 
 
 def _first_word(words: Sequence[str], command: str) -> str | None:
@@ -212,8 +212,9 @@ def read_tournament(
     _add_arena(parser, _first_word(words, command))
     if _value_of(words, "--preset") is not None:
         from ..persuasion import Persuasion
+        from ..presets import OF_ONE
 
-        add_options_of(parser, Persuasion, "options of the preset")
+        add_options_of(parser, Persuasion, "options of the preset", without=OF_ONE)
     arguments = parser.parse(words)
     arena = find_arena(arguments.arena, **options_of(arguments, "options of the arena"))
     lists = {name: split_list(getattr(arguments, name) or "") or None for name in ("agents", "debaters", "judges")}
@@ -343,6 +344,39 @@ def check(words: Sequence[str]) -> int:
         "simultaneous turns are blind to each other",
         highlight=False,
     )
+    return 0
+
+
+def prompts(words: Sequence[str]) -> int:
+    """``oversight prompts``"""
+    parser = Parser(
+        "prompts",
+        "Write what a protocol tells its roles to files, one a text, to edit and to play with.",
+        "oversight prompts debate my_prompts",
+    )
+    parser.add_argument("protocol", metavar="PROTOCOL", help="a protocol's name, or file.py:Name")
+    parser.add_argument("folder", metavar="FOLDER", help="where the files are written; none of them may be there yet")
+    from ..prompt_files import write_prompts
+    from ..registry import find_protocol, load_class
+
+    chosen = _first_word(words, "prompts")
+    if chosen is not None:
+        add_options_of(parser, load_class("protocols", parse_specification(chosen).name), "options of the protocol")
+    arguments = parser.parse(words)
+    protocol = find_protocol(arguments.protocol, **options_of(arguments, "options of the protocol"))
+    texts = protocol.texts
+    written = write_prompts(arguments.folder, {role: texts[role] for role in protocol.roles()})
+    from ..report.terminal import console
+
+    out = console()
+    for path in written:
+        out.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    folder = arguments.folder
+    for line in (
+        "Edit them; {speaker}, {answer} and {positions} are filled in, and a file that you delete leaves the built-in",
+        f"text. To play with them: oversight run {parse_specification(arguments.protocol).name} --prompts {folder} ...",
+    ):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

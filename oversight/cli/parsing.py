@@ -54,12 +54,15 @@ def _kinds(annotation: Any) -> str:
     return {int: "N", float: "X", str: "TEXT", bool: "true|false"}.get(annotation, "VALUE")
 
 
-def add_options_of(parser: Parser, model: type[BaseModel], title: str, prefix: str = "") -> None:
-    """Give the parser an option for each field of a protocol or arena, not yet validated."""
-    if not model.model_fields:
+def add_options_of(
+    parser: Parser, model: type[BaseModel], title: str, prefix: str = "", without: Sequence[str] = ()
+) -> None:
+    """Give the parser an option for each field of a protocol or arena, some left out, not yet validated."""
+    fields = {name: field for name, field in model.model_fields.items() if name not in without}
+    if not fields:
         return
     group = parser.add_argument_group(title)
-    for name, field in model.model_fields.items():
+    for name, field in fields.items():
         default = "" if field.is_required() else f" (default: {field.default})"
         option = f"--{prefix}{name.replace('_', '-')}"
         if option in parser._option_string_actions:

@@ -410,7 +410,7 @@ def print_presets(out: Console) -> None:
         out.print(Text.assemble((preset.name, "bold"), "  ", preset.source), soft_wrap=True)
         for protocol in preset_protocols(preset.name, {}):
             plain = protocol.model_copy(update={"label": ""})
-            _indented(out, Text(plain.title))
+            out.print(Text(f"    {plain.title}"), soft_wrap=True)  # in one line, to be copied
         if preset.answers is not None:
             _indented(out, Text(f"{preset.answers} answers a question"))
         for one in preset.differs:

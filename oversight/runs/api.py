@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ..agents import Agent, LanguageModelAgent
 from ..errors import ConfigurationError, OversightError, UnknownName
 from ..identity import digest
-from ..presets import find_preset
+from ..presets import OF_ONE, find_preset
 from ..protocol import Protocol
 from ..questions import Arena, Question, take_answers
 from ..registry import find_agent, find_arena, find_protocol
@@ -168,7 +168,7 @@ def _protocol(protocol: str | Protocol) -> Protocol:
 def preset_protocols(name: str, changes: Mapping[str, Any]) -> list[Protocol]:
     """The protocols of a preset, with options given to each that has them; raises UnknownName where none has one."""
     preset = find_preset(name)
-    options_of = {one: set(type(find_protocol(one)).model_fields) for one, _, _ in preset.protocols}
+    options_of = {one: set(type(find_protocol(one)).model_fields) - {*OF_ONE} for one, _, _ in preset.protocols}
     every = set().union(*options_of.values())
     for option in changes:
         if option not in every:
@@ -245,6 +245,11 @@ def plan_tournament(
     if not debaters or not judges:
         raise ConfigurationError(f"arena {arena.name!r} has no agents of its own: give --agents A,B,...")
     chosen = [_protocol(one) for one in (protocols or arena.default_protocols)]
+    titles: dict[str, str] = {}
+    for one in chosen:
+        title = titles.setdefault(one.key, one.title)
+        if title != one.title:  # their episodes would be each other's
+            raise ConfigurationError(f"{title} and {one.title} differ in nothing but their labels: leave one of them out")
     debater_names, found = _agents(debaters, arena, options)
     judge_names, others = _agents(judges, arena, options)
     _join(found, others)

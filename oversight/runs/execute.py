@@ -98,6 +98,8 @@ async def execute(
                     directory.keep_capability(
                         await measure_by_play(plan.arena, pairings, described, directory.journal, progress)
                     )
+            if plan.measured is not None and directory.capability() is None:
+                directory.keep_capability(plan.measured)
             # Taken before anything is added: an episode that fails now is not owed again in the same start.
             before = dict(directory.finished)
 
@@ -237,8 +239,10 @@ async def _play_all(
 ) -> None:
     async def worker() -> None:
         for episode in waiting:
-            compiled = plan.compiled(episode.protocol, len(episode.question.answers))
+            compiled = plan.compiled_for(episode)
             record = await play_episode(episode, compiled, plan.arena, agents, directory.journal, plan.seed)
+            if episode.recording is not None:
+                record["recording"] = episode.recording.mark()
             await directory.add(record)
             if heard is not None:
                 heard(record)

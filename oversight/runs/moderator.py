@@ -228,6 +228,10 @@ class EpisodeModerator:
         answer = self.answer_of[view.position] if view.position is not None else None
         faults = [step.limits.fault(speech.text) if step.limits is not None else "" for speech, _ in made]
         cost = sum((usage for _, usage in made), Usage())
+        if step.limits is not None and step.limits.outside == "fail" and all(faults):
+            limits = step.limits
+            nearest = min(range(len(made)), key=lambda number: limits.distance(made[number][0].text))
+            raise TurnFailed(f"{agent.name}: no speech within the limits in {limits.tries} tries: {faults[nearest]}")
         able = [number for number, fault in enumerate(faults) if not fault] or list(range(len(made)))
         scores: dict[int, float] = {}
         how = ""
@@ -284,8 +288,6 @@ class EpisodeModerator:
             if not fault:
                 break
         cost = sum((one.usage for one in tries), Usage())
-        if fault and limits.outside == "fail":
-            raise TurnFailed(f"{agent.name}: no speech within the limits in {limits.tries} tries: {fault}")
         best = min(tries, key=lambda one: limits.distance(one.text))
         again = (f"asked {len(tries)} times for a speech within the limits",) if len(tries) > 1 else ()
         return replace(best, notes=(*best.notes, *again)), cost
@@ -298,8 +300,8 @@ class EpisodeModerator:
         assert judge is not None
         speaker = instance.step.seat
         asking = Step(judge, "verdict", thinks=False)
-        told = tuple(seat for seats in self.compiled.arguing for seat in seats)
-        ranking = Instance(f"{instance.name} ranked", asking, 0, (), frozenset(), told)
+        # Nobody else is in the judge's view than the speaker knows of: consultants are ranked each alone.
+        ranking = Instance(f"{instance.name} ranked", asking, 0, (), frozenset(), instance.told)
         instances = self.compiled.unrolled.instances
         public = [turn for turn in heard if instances[turn.step].step.reaches(asking)]
         agent = self.agent_at(judge)
@@ -316,9 +318,10 @@ class EpisodeModerator:
             return await respond(agent, Choose(view, seed, self.episode.sample, (), False), self.journal)
 
         choices = await gather_all([rate(turn) for turn in turns])
+        given = [_distribution(agent, choice, list(self.answer_of)) for choice in choices]
         label = self.label_of[turns[0].answer] if turns[0].answer is not None else ""
         cost = sum((choice.usage for choice in choices), Usage())
-        return [float(choice.probabilities[label]) for choice in choices], cost
+        return [probabilities[label] for probabilities in given], cost
 
     async def _own_pick(
         self, agent: Agent, view: View, seed: int, draw: tuple[int, ...], turns: list[Turn], numbers: list[int]
@@ -339,7 +342,7 @@ class EpisodeModerator:
             task="Here are drafts of your next speech. Pick the one that serves you best.",
         )
         choice = await respond(agent, Choose(picking, seed, self.episode.sample, draw, False), self.journal)
-        return [float(choice.probabilities[label]) for label in labels], choice.usage
+        return list(_distribution(agent, choice, labels).values()), choice.usage
 
     def _spoken(self, instance: Instance, agent: Agent, answer: int | None, speech: Speech) -> Turn:
         # Only for those who see the material: to anyone else a check of a guess would tell what is in it.
@@ -362,14 +365,8 @@ class EpisodeModerator:
 
     def _chosen(self, instance: Instance, agent: Agent, choice: Choice) -> Turn:
         count = len(self.episode.question.answers)
-        if set(choice.probabilities) != set(self.answer_of):
-            labels = ", ".join(sorted(choice.probabilities)) or "nothing"
-            raise TurnFailed(f"{agent.name} gave probabilities for {labels}, not for every answer")
-        given = tuple(float(choice.probabilities[self.label_of[answer]]) for answer in range(count))
-        total = sum(given)
-        if not all(0 <= p <= 1 + 1e-6 for p in given) or abs(total - 1) > 1e-3:
-            raise TurnFailed(f"{agent.name} gave {given}, which is not a distribution over the answers")
-        probabilities = tuple(p / total for p in given)
+        given = _distribution(agent, choice, [self.label_of[answer] for answer in range(count)])
+        probabilities = tuple(given.values())
         kind = instance.step.kind
         claimed = None
         if kind == "claim":  # ties go to the answer whose defender would speak first
@@ -390,6 +387,18 @@ class EpisodeModerator:
             notes=choice.notes,
             readings=choice.readings,
         )
+
+
+def _distribution(agent: Agent, choice: Choice, labels: Sequence[str]) -> dict[str, float]:
+    """The probabilities of a choice in the order of the labels; raises TurnFailed where they are no distribution."""
+    if set(choice.probabilities) != set(labels):
+        named = ", ".join(sorted(choice.probabilities)) or "nothing"
+        raise TurnFailed(f"{agent.name} gave probabilities for {named}, not for every answer")
+    given = tuple(float(choice.probabilities[label]) for label in labels)
+    total = sum(given)
+    if not all(0 <= p <= 1 + 1e-6 for p in given) or abs(total - 1) > 1e-3:
+        raise TurnFailed(f"{agent.name} gave {given}, which is not a distribution over the answers")
+    return {label: p / total for label, p in zip(labels, given, strict=True)}
 
 
 async def play_episode(
