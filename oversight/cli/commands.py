@@ -151,7 +151,11 @@ def rerun(words: Sequence[str]) -> int:
             skip = not skip
         elif not word.startswith("--log-dir="):
             kept.append(word)
-    again = {"run": run, "tournament": tournament}[command[0]]
+    if command[0] == "import":
+        raise ConfigurationError(f"{arguments.run} holds imported debates: import them again with oversight import")
+    from .rejudge import rejudge
+
+    again = {"run": run, "tournament": tournament, "rejudge": rejudge}[command[0]]
     return again([*kept, "--log-dir", arguments.log_dir])
 
 
