@@ -8,7 +8,7 @@ transformers calls :func:`attend` in each layer through its attention interface,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,22 +67,24 @@ class KeyValueCache:
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}
 
-    def reserve(self, slots: int, capacity: int) -> None:
-        """Make room for ``slots`` sequences of ``capacity`` tokens; what is there is kept."""
+    def reserve(self, slots: int, capacity: int, used: Mapping[int, int]) -> None:
+        """Make room for ``slots`` sequences of ``capacity`` tokens; ``used`` are tokens to be kept, by slot."""
         if slots <= self.slots and capacity <= self.capacity:
             return
-        if slots > self.slots:
-            slots = max(slots, min(2 * self.slots, self.slots + 16))
         if capacity > self.capacity:
             capacity = math.ceil(max(capacity, self.capacity * 5 // 4) / _GRAIN) * _GRAIN
-        slots, capacity = max(slots, self.slots), max(capacity, self.capacity)
+        self.slots, self.capacity = max(slots, self.slots), max(capacity, self.capacity)
         for side in (self.keys, self.values):
             for layer, old in side.items():
-                # Zeros, since what no sequence has written is multiplied by a probability of 0, and may not be NaN.
-                new = old.new_zeros(slots, old.shape[1], capacity, old.shape[3])
-                new[: old.shape[0], :, : old.shape[2]] = old
-                side[layer] = new
-        self.slots, self.capacity = slots, capacity
+                side[layer] = new = self._room(old)
+                for slot, length in used.items():
+                    new[slot, :, :length] = old[slot, :, :length]
+
+    def _room(self, like: torch.Tensor) -> torch.Tensor:
+        shape = (self.slots, like.shape[1], self.capacity, like.shape[3])
+        # On a processor, memory costs nothing before it is written.  Elsewhere single tokens attend together, where
+        # what no sequence has written is multiplied by a probability of 0, and may not be NaN.
+        return like.new_empty(shape) if self.device.type == "cpu" else like.new_zeros(shape)
 
     def write(
         self, layer: int, key: torch.Tensor, value: torch.Tensor, slots: torch.Tensor, columns: torch.Tensor
@@ -90,7 +92,7 @@ class KeyValueCache:
         """Store a step's keys and values, of shape (1, heads, tokens, head size); gives all of the layer's."""
         for side, new in ((self.keys, key), (self.values, value)):
             if layer not in side:
-                side[layer] = new.new_zeros(self.slots, new.shape[1], self.capacity, new.shape[3])
+                side[layer] = self._room(new)
             side[layer][slots, :, columns] = new[0].transpose(0, 1)
         return self.keys[layer], self.values[layer]
 

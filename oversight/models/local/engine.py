@@ -91,6 +91,11 @@ class _Sequence:
     stored: bool = False
     pieces: list[TokenProbabilities] = field(default_factory=list)
 
+    @property
+    def length(self) -> int:
+        """Tokens that it takes room for, its branches included."""
+        return len(self.tokens) + sum(map(len, self.branches))
+
 
 @dataclass(frozen=True)
 class _Sampling:
@@ -265,7 +270,7 @@ class Engine:
         try:
             self._model.set_attn_implementation(NAME)
             row, cut = tokens.tolist(), _CHECKED // 2
-            self._cache.reserve(1, _CHECKED)
+            self._cache.reserve(1, _CHECKED + 1, {})
             # What is read in two parts, the second of them in two branches, must come out as if it was read whole.
             first = self._forward([Piece(0, 0, row[:cut])], list(range(cut)))
             second = self._forward([Piece(0, cut, row[cut:-1], (row[-1:], row[-1:]))], list(range(_CHECKED + 1 - cut)))
@@ -324,12 +329,19 @@ class Engine:
                 continue
             used = {other.slot for other in self._running}
             one.slot = next(slot for slot in range(len(used) + 1) if slot not in used)
+            if one.slot >= self._cache.slots:  # room for all that wait, at once
+                slots = min(self.max_batch, len(self._running) + len(self._waiting))
+                longest = max(other.length for other in self._waiting[: slots - len(self._running)])
+                self._reserve(max(slots, one.slot + 1), longest)
+            self._reserve(0, one.length)
             self._waiting.remove(one)
             self._running.append(one)
-            self._cache.reserve(one.slot + 1, len(one.tokens) + sum(map(len, one.branches)))
             self._cache.fill(one.slot, self._store.find(tokens))
             one.known = stored
             self.tokens_found += stored
+
+    def _reserve(self, slots: int, capacity: int) -> None:
+        self._cache.reserve(slots, capacity, {one.slot: one.known for one in self._running})
 
     def _shrink(self) -> None:
         """After memory ran out: halve what runs together; with one sequence left, give it up."""
@@ -380,7 +392,7 @@ class Engine:
             if piece.start + len(piece.trunk) == len(one.tokens):
                 wanted += range(at + len(piece.trunk) - 1, at + piece.length)
             at += piece.length
-        self._cache.reserve(0, max(piece.start + piece.length for piece in pieces))
+        self._reserve(0, max(piece.start + piece.length for piece in pieces))
         logits = self._forward(pieces, wanted)
         self.steps += 1
         self.tokens_read += at
