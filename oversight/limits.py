@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .quotes import find_quotes
+from .quotes import TAG, find_quotes
 from .specification import parse_specification
 
 __all__ = ["Limits", "Measured"]
@@ -35,7 +34,7 @@ class Measured:
     def of(cls, text: str) -> Measured:
         """The measure of a speech with quotations between ``<quote>`` and ``</quote>``."""
         quoted = [quote.text for quote in find_quotes(text, {})]
-        plain = re.sub(r"</?quote>", "", text)
+        plain = TAG.sub("", text)
         return cls(len(plain.split()), len(plain), len(quoted), sum(map(len, quoted)))
 
 

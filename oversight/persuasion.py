@@ -34,6 +34,9 @@ for. Do not decide yet.""",
 LEAST_PROBABILITY = 2.0**-20
 """What a judge's score takes a probability for at least: nought would cost without end and hide every other verdict."""
 
+ROUNDING = 1e-9
+"""What two probabilities may differ by and be the same: 0.65 - 0.6 is a little more than 0.05."""
+
 
 class Persuasion(Protocol):
     """A protocol in which speakers argue in rounds before a judge.
@@ -41,12 +44,12 @@ class Persuasion(Protocol):
     Rules: ``interactive``: before every round but the first the judge asks questions, one block for all speakers.
     ``stop="sure"``: the judge decides after every round, in sight of the speakers, and ends the episode once it gives
     an answer the probability ``sure``; ``stop="settled"``: once no probability has moved by more than ``settled`` since
-    its decision before.  ``prior``: it also decides before anything is said.
+    its decision before.  ``prior``: it also decides before anything is said, claims included.
     ``candidates``: so many speeches are written for each turn; the judge's probability of the speaker's answer,
     against opponents who say nothing to the point, or the speaker's own pick, decides which is given.
     ``refinements``: each speech is drafted, criticised and rewritten in private, so often.
-    Scores a judge that stops by log2 of its probability of the correct answer, less ``penalty`` for each round after
-    the first.
+    Scores a judge that stops by log2 of its probability of the correct answer, less ``penalty`` for each decision
+    after which it went on, its prior included.
     Source: interaction, limits, best-of-n, refinement and the order of a debater's transcript as in Khan et al. 2024;
     stopping and its price as in Michael et al. 2023.
     """
@@ -57,7 +60,7 @@ class Persuasion(Protocol):
     sure: float = Field(default=0.9, ge=0.5, le=1, description="probability of one answer that ends it")
     settled: float = Field(default=0.05, ge=0, le=1, description="change of probability that does not keep it going")
     prior: bool = Field(default=False, description="whether the judge decides before anything is said, too")
-    penalty: float = Field(default=0.05, ge=0, description="what each round after the first costs the judge, in bits")
+    penalty: float = Field(default=0.05, ge=0, description="what each decision to go on costs the judge, in bits")
     limits: Limits | None = Field(default=None, description="how long a speech is to be: (words=100,most_words=150)")
     candidates: int = Field(default=1, ge=1, description="speeches written for each turn, of which one is given")
     preference: Literal["judge", "own"] = Field(default="judge", description="who picks among the candidates")
@@ -83,16 +86,28 @@ class Persuasion(Protocol):
             turn = given.but(candidates=self.candidates, preferred_by=ranks)
         for number in reversed(range(self.refinements)):
             draft = given.but(task="rewrite" if number else "draft", heard_by=())
-            turn = draft >> speaker.speaks(task="criticise", hears=hears, heard_by=()).but(thinks=False) >> turn
+            turn = (
+                draft
+                >> speaker.speaks(task="criticise", hears=hears, heard_by=()).but(
+                    thinks=False, own_first=self.egocentric
+                )
+                >> turn
+            )
         return turn
 
     def before(
-        self, judge: Seat, one_round: Graph, speakers: tuple[Seat, ...], *, opening: Graph | None = None
+        self,
+        judge: Seat,
+        one_round: Graph,
+        speakers: tuple[Seat, ...],
+        *,
+        claim: Graph | None = None,
+        opening: Graph | None = None,
     ) -> Graph:
         """The rounds, and the judge in them and after them; its role has the tasks of :data:`QUESTIONS`.
 
-        What the judge decides on the way is shown to ``speakers``.  ``opening`` is the first round, where it
-        is another.
+        What the judge decides on the way is shown to ``speakers``.  ``claim`` comes after the judge's prior and
+        before the rounds; ``opening`` is the first round, where it is another.
         """
         questions = judge.speaks(task="ask").but(thinks=False) if self.interactive else None
         verdict = judge.decides().but(thinks=self.judge_reasoning)
@@ -102,20 +117,23 @@ class Persuasion(Protocol):
         else:
             first = None if opening is None else opening >> shown
             graph = repeat(one_round >> shown, self.rounds, until=self.ends, between=questions, first=first)
+        if claim is not None:
+            graph = claim >> graph
         return shown >> graph if self.prior else graph
 
     def ends(self, transcript: Transcript) -> bool:
         """Whether the judge ends the episode after this round."""
         decisions = [turn.probabilities for turn in transcript if turn.kind == "verdict" and turn.probabilities]
         if self.stop == "sure":
-            return max(decisions[-1]) >= self.sure
+            return max(decisions[-1]) >= self.sure - ROUNDING
         if len(decisions) < 2:
             return False
-        return max(abs(new - old) for new, old in zip(decisions[-1], decisions[-2], strict=True)) <= self.settled
+        moved = max(abs(new - old) for new, old in zip(decisions[-1], decisions[-2], strict=True))
+        return moved <= self.settled + ROUNDING
 
     def judge_score(self, transcript: Transcript, probability: float) -> float | None:
-        """Bits: log2 of the probability of the correct answer, less the price of each round after the first."""
+        """Bits: log2 of the probability of the correct answer, less the price of each decision to go on."""
         if self.stop == "never":
             return None
-        rounds = sum(turn.kind == "verdict" for turn in transcript) - self.prior
-        return math.log2(max(probability, LEAST_PROBABILITY)) - self.penalty * (rounds - 1)
+        went_on = sum(turn.kind == "verdict" for turn in transcript) - 1
+        return math.log2(max(probability, LEAST_PROBABILITY)) - self.penalty * went_on

@@ -12,7 +12,10 @@ from typing import Any
 
 from .errors import UnknownName
 
-__all__ = ["PRESETS", "Preset", "find_preset"]
+__all__ = ["OF_ONE", "PRESETS", "Preset", "find_preset"]
+
+OF_ONE = ("label", "prompts")
+"""Options that are never given to all protocols of a preset: they are about the roles and the name of one."""
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,22 @@ def read_prompts(folder: str | Path, texts: Mapping[str, Mapping[str, str]]) -> 
 
 
 def write_prompts(folder: str | Path, texts: Mapping[str, Mapping[str, str]]) -> list[Path]:
-    """Write every text to its file and give the files; raises ConfigurationError where one is there already."""
+    """Write every text to its file and give the files.
+
+    Raises
+    ------
+    ConfigurationError
+        if one of them is there already, or they cannot be written.
+    """
     folder = Path(folder)
     wanted = {folder / file_name(role, name): text for role, named in texts.items() for name, text in named.items()}
     for path in wanted:
         if path.exists():
             raise ConfigurationError(f"{path} is there already: name another folder, or delete it first")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in wanted.items():
-        path.write_text(" ".join(text.split()) + "\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in wanted.items():
+            path.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: prompts cannot be written there: {error.strerror or error}") from None
     return list(wanted)

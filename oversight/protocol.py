@@ -433,7 +433,7 @@ class Protocol(BaseModel, ABC):
 
     @classmethod
     def _roles_of_class(cls) -> dict[str, Role]:
-        found = (getattr(cls, name, None) for one in reversed(cls.__mro__) for name in vars(one))
+        found = (value for one in reversed(cls.__mro__) for value in vars(one).values())
         return {role.name: role for role in found if isinstance(role, Role)}
 
     def texts_of(self, role: str) -> Mapping[str, str]:
@@ -456,16 +456,20 @@ class Protocol(BaseModel, ABC):
         The roles' instructions and the source of the class are part of it: an edited prompt or graph makes
         another configuration, whose episodes are played again.
         """
-        instructions = {name: role.texts() for name, role in self.roles().items()}
+        # As they are read: where a line ends in a file means nothing.
+        instructions = {
+            name: {text: " ".join(words.split()) for text, words in role.texts().items()}
+            for name, role in self.roles().items()
+        }
         options = self.model_dump(mode="json", exclude={"prompts", "label"})  # texts count, not where they stand
-        return {"protocol": self.name, **options, "instructions": instructions, "source": source_digest(type(self))}
+        kinds = [one for one in type(self).__mro__ if issubclass(one, Protocol) and one is not Protocol]
+        files = list(dict.fromkeys(map(source_digest, kinds)))  # what it takes over from others is its code, too
+        source = files[0] if len(files) == 1 else digest(files, 12)
+        return {"protocol": self.name, **options, "instructions": instructions, "source": source}
 
-    def most_turns(self, answers: int = 2) -> int:
-        """How many turns an episode takes at most, candidates and votes counted each."""
-        from .graph import unroll
-
-        steps = [instance.step for instance in unroll(self.graph(answers)).instances.values()]
-        return sum(max(step.candidates, step.votes, 1) for step in steps)
+    def most_turns(self, answers: int = 2, *, draws: bool = True) -> int:
+        """How many turns an episode takes at most; ``draws``: candidates and votes are counted each."""
+        return _most_turns(self.graph(answers), draws)
 
     @cached_property
     def key(self) -> str:
@@ -479,6 +483,21 @@ class Protocol(BaseModel, ABC):
             return f"{self.name}({self.label})"
         changed = _changed(self)
         return f"{self.name}{changed}" if changed else self.name
+
+
+def _most_turns(part: Graph, draws: bool) -> int:
+    match part:
+        case Step():
+            return max(part.candidates, part.votes, 1) if draws else 1
+        case Sequence(parts) | Together(parts):
+            return sum(_most_turns(one, draws) for one in parts)
+        case Repeat(inner, int(at_most), _, between, first):
+            later = _most_turns(inner, draws) + (0 if between is None else _most_turns(between, draws))
+            return _most_turns(inner if first is None else first, draws) + (at_most - 1) * later
+        case Branch(_, then, otherwise):
+            return max(_most_turns(then, draws), _most_turns(otherwise, draws))
+        case _:
+            raise ConfigurationError("a part of the protocol has no bound: it cannot be said how many turns it takes")
 
 
 def _changed(model: BaseModel) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
-import re
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ConfigurationError, OversightError, UnknownName
-from .specification import parse_specification
+from .specification import Specification, parse_specification
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -151,16 +150,16 @@ def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | No
             raise ConfigurationError(f"{name}: cannot be made: {type(error).__name__}: {error}") from error
     else:
         # Options of the agent stand after the model's name; a provider may have options of its own.
-        match = re.fullmatch(r"([^()]*)(\(.*\))?", name.strip(), re.DOTALL)
-        given = parse_specification(f"model{match[2]}").options if match and match[2] else {}
+        read = parse_specification(name) if name.strip() else Specification("")
+        given = read.options
         settings = {key: value for key, value in given.items() if key in AgentOptions.model_fields}
-        provider, separator, rest = (match[1] if match else name).partition("/")
+        provider, separator, rest = read.name.partition("/")
         known = registered("models")
         if provider not in known or not separator or not rest:
             choices = [f"{provider}/..." for provider in known]
             if arena is not None and arena.agents_help:
                 choices.append(arena.agents_help.split()[0])
-            raise UnknownName("model", name, choices)
+            raise UnknownName("model", read.name, choices)
         make = known[provider].load()
         others = {key: value for key, value in given.items() if key not in settings}
         taken = [one.name for one in inspect.signature(make).parameters.values() if one.kind is one.KEYWORD_ONLY]

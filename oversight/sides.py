@@ -5,29 +5,46 @@ the wrong side.  The rule here is one that can be checked by eye: a sentence of 
 another answer and says that it is correct* (or concedes to it), and no sentence says the same of its own answer.
 
 An answer is named by its label after the word answer, option, choice or debater, or alone where the case
-is clear (``B is correct``, ``the answer is B``), or by its whole text.  A sentence that denies (``not``, ``incorrect``,
-``cannot``), asks, or reports what another says (``claims``, ``argues``, ``if``) does not count.
+is clear (``B is correct``, ``the answer is B``), or by its whole text, unless that is part of another answer's.  A
+sentence that denies (``not``, ``incorrect``, ``cannot``), asks, supposes (``if``), or reports what somebody else says
+(``claims``, ``argues``) does not count, nor does one that grants a point alone (``B is right that ...``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .quotes import find_quotes
 
 __all__ = ["argues_for_another"]
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-_RIGHT = r"(?:correct|right|true|accurate|the (?:best|correct|right|true) (?:answer|option|choice|one))"
-_SURE = r"(?:(?:clearly|indeed|obviously|actually|therefore|definitely|in fact|certainly) )*"
+_MARKDOWN = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
+# What stands in quotation marks is somebody's words, unless it is an answer's name alone.
+_IN_MARKS = re.compile(r"“([^”\n]*)”|\"([^\"\n]*)\"")
+_OWN_VOICE = re.compile(r"\bI (?:\w+ly )?(?:think|believe|say|claim|insist|assert|suggest|argue)\b", re.IGNORECASE)
+_RIGHT = (
+    r"(?:correct|right|true|accurate|the (?:best|correct|right|true) (?:answer|option|choice|one))(?![\w-])"
+    r"(?! (?:that|about|to|on|in (?:saying|noting|pointing)|as far as|only)\b)"
+)
+_SURE = r"(?:(?:clearly|indeed|obviously|actually|therefore|definitely|in fact|certainly|simply|plainly) )*"
 _DOUBT = re.compile(
-    r"\b(?:not|never|no|nor|neither|cannot|incorrect|incorrectly|wrong|wrongly|false|falsely|hardly|unlikely|if|unless"
-    r"|whether|would|could|might|may|claims?|claimed|claiming|argues?|argued|arguing|says?|said|asserts?|insists?"
-    r"|suggests?|believes?|thinks?|opponent|opponent's|supposed|supposedly|allegedly|rather than|instead of|why)\b"
-    r"|n't\b|\?",
+    r"\b(?:not|never|no(?![,:;])|nor|neither|nothing|nobody|none|without|cannot|incorrect|incorrectly|wrong|wrongly|false|falsely"
+    r"|untrue|mistaken|mistakenly|hardly|unlikely|doubt|doubtful|far from|fails?|failed|lacks?|den(?:y|ies|ied|ying)"
+    r"|refut(?:e|es|ed|ing)|reject(?:s|ed|ing)?"
+    r"|if|unless|whether|would|could|might|may|suppos(?:e|es|ed|edly|ing)|assum(?:e|es|ed|ing|ption)|pretend(?:s|ing)?"
+    r"|ideas?|notion|allegedly|seem(?:s|ed)?|appear(?:s|ed)?|tempting|as though"
+    r"|claims?|claimed|claiming|argues?|argued|arguing|says?|said|asserts?|asserted|insists?|insisted|suggests?|suggested"
+    r"|believes?|believed|thinks?|thought|wants?|convince|persuade|opponent|opponent['’]s|rather than|instead of|why)\b"
+    r"|n['’]t\b|\?",
     re.IGNORECASE,
 )
+# An article, too, can stand where a label does: "the answer is A" ends there, or goes on with its reasons.
+_ENDS = (
+    r"(?!\w)(?=[^\w]*$|[\s]*[.,;:!)—–-]|\s+(?:because|since|as|and|but|for|given|so|by|based|according|which|over)\b)"
+)
+_NOT_A_POINT = r"(?! (?:that|on|about|when|where|in (?:saying|noting|pointing))\b)"
 
 
 def argues_for_another(text: str, own: str, answers: Mapping[str, str]) -> tuple[str, str] | None:
@@ -51,44 +68,72 @@ def argues_for_another(text: str, own: str, answers: Mapping[str, str]) -> tuple
     >>> argues_for_another("My opponent says that answer B is correct.", "A", answers) is None
     True
     """
-    plain = _without_quotes(text)
-    sentences = [" ".join(sentence.split()) for sentence in _SENTENCE.split(plain) if sentence.strip()]
+    names = {label: _name(answer) for label, answer in answers.items()}
+    plain = _without_quotes(text, {*answers, *names.values()})
     meant: dict[str, str] = {}
-    for sentence in sentences:
-        if _DOUBT.search(sentence):
+    for sentence in (" ".join(piece.split()) for piece in _SENTENCE.split(plain)):
+        bare = _MARKDOWN.sub("", sentence)
+        if not bare.strip() or _doubts(bare, names.values()):
             continue
-        for label, answer in answers.items():
-            if label not in meant and _says_correct(sentence, label, answer):
+        for label, name in names.items():
+            part_of_another = any(name != other and name.casefold() in other.casefold() for other in names.values())
+            if label not in meant and _says_correct(bare, label, "" if part_of_another else name):
                 meant[label] = sentence
     if own in meant:
         return None
     return next(iter(meant.items()), None)
 
 
-def _says_correct(sentence: str, label: str, answer: str) -> bool:
+def _name(answer: str) -> str:
+    """An answer's text as a sentence may hold it: without an article before it and a full stop after it."""
+    plain = " ".join(_MARKDOWN.sub("", answer).split()).rstrip(".!?,;: ")
+    return re.sub(r"^(?:an?|the) (?=\S)", "", plain, flags=re.IGNORECASE)
+
+
+def _doubts(sentence: str, names: Collection[str]) -> bool:
+    """Whether a sentence denies, asks, supposes or reports, by its words outside the answers' own."""
+    for name in sorted(names, key=len, reverse=True):
+        if " " in name:  # one word, such as no, may be the sentence's own
+            sentence = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", sentence, flags=re.IGNORECASE)
+    return _DOUBT.search(_OWN_VOICE.sub("I", sentence)) is not None
+
+
+def _says_correct(sentence: str, label: str, name: str) -> bool:
     """Whether a sentence says of an answer that it is the correct one, or concedes to it."""
-    bare = re.escape(label)
-    named = rf"(?:(?i:answer|option|choice|debater|consultant)\s+\(?{bare}\b\)?(?!')|\(?\b{bare}\b\)?(?!'))"
-    words = re.escape(" ".join(answer.split()).rstrip(".!?"))
-    whole = rf"[\"'“”‘’*]*(?i:{words})[\"'“”‘’*]*"
-    for one in (named, whole):
-        head = rf"(?:{one}|{named}\s*[:,(–-]+\s*{whole}\)?)"
-        if re.search(rf"(?<!\w){head},? (?i:is|must be|has to be) (?i:{_SURE}{_RIGHT})\b", sentence):
+    bare = rf"\(?{re.escape(label)}\b\)?(?!['’])"
+    called = rf"(?i:answer|option|choice|debater|consultant)\s+{bare}"
+    marks = r"[\"'“”‘’]*"
+    whole = rf"{marks}(?:(?i:an?|the) )?{marks}(?i:{re.escape(name)})(?!\w|[.,]\d){marks}"
+    heads = [(rf"(?:{called}|(?<!\w){bare})", _ENDS), (called, "")]
+    if name:
+        heads += [(whole, ""), (rf"(?:{called}|{bare})\s*[:,(–-]+\s*{whole}\)?", "")]
+    for head, ends in heads:
+        if re.search(rf"(?<!\w)(?<!\d[.,]){head},? (?i:is|must be|has to be) (?i:{_SURE}{_RIGHT})", sentence):
             return True
-        lead = rf"(?i:(?:correct|right|true|best|my|final) (?:answer|option|choice) (?:{_SURE}is|must be|has to be):?)"
-        if re.search(rf"{lead} (?i:{_SURE}){head}(?!\w)", sentence) or re.search(
-            rf"(?i:\bthe answer (?:{_SURE}is|must be):?) (?i:{_SURE}){head}(?!\w)", sentence
-        ):
+        after = ends or r"(?!\w)"
+        lead = (
+            r"(?i:(?:(?:correct|right|true|best|my|final) (?:answer|option|choice)|\bthe answer) "
+            rf"(?:{_SURE}is|must be|has to be):?)"
+        )
+        if re.search(rf"{lead} (?i:{_SURE}){head}{after}", sentence):
             return True
-        if re.search(rf"(?i:\bi (?:concede|yield|agree)(?: \w+){{0,3}} (?:to|with|for|that)) {head}(?!\w)", sentence):
+        given_up = r"(?: (?!points?\b|floor\b|time\b|word\b|that\b)\w+){0,3} (?:to|with|for)"
+        if re.search(rf"(?i:\bi (?:concede|yield|agree){given_up}) {head}{after}{_NOT_A_POINT}", sentence):
             return True
     return False
 
 
-def _without_quotes(text: str) -> str:
-    """The speech without what it quotes."""
+def _without_quotes(text: str, names: set[str]) -> str:
+    """The speech without what it quotes; the name of an answer in quotation marks is no quotation."""
     pieces, at = [], 0
     for quote in find_quotes(text, {}):
         pieces.append(text[at : quote.start])
         at = quote.end
-    return " ".join([*pieces, text[at:]]) if pieces else text
+    plain = " ".join([*pieces, text[at:]]) if pieces else text
+    known = {name.casefold() for name in names}
+
+    def replaced(found: re.Match[str]) -> str:
+        words = found[1] if found[1] is not None else found[2]
+        return words if {_name(words).casefold(), words.strip().casefold()} & known else " ... "
+
+    return _IN_MARKS.sub(replaced, plain)

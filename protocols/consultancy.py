@@ -46,8 +46,8 @@ than you do, and may mislead you. Decide which answer is correct.""",
         judge = self.judge.seat(0)
         if self.form == "single":
             consultant = self.consultant.seat(0)
-            single = self.before(judge, self.speech(consultant, judge), (consultant,))
-            return consultant.claims() >> single if self.positions == "open" else single
+            claim = consultant.claims(hears=()) if self.positions == "open" else None
+            return self.before(judge, self.speech(consultant, judge), (consultant,), claim=claim)
         if self.positions == "open" or self.interactive or self.prior or self.stop != "never":
             raise ConfigurationError(f"form={self.form} takes no open positions, questions, prior or stop")
         sides = []

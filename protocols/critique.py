@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from oversight.errors import ConfigurationError
 from oversight.limits import Limits
 from oversight.protocol import Consultant, Graph, Judge, Protocol, Role, repeat
 
@@ -55,12 +56,14 @@ may have missed some, and may see some that are none. Decide which answer is cor
     )
 
     def graph(self, answers: int) -> Graph:
+        if self.reply and self.author == "silent":
+            raise ConfigurationError("author=silent takes no reply: an author that is not heard does not answer")
         author = self.proposer.seat(0)
         case = author.argues().but(limits=self.limits)
         criticism = self.critic.speaks().but(limits=self.limits, told=(author,))
         if self.candidates > 1:
             criticism = criticism.but(candidates=self.candidates, preferred_by=self.critic.seat(0))
-        one_round: Graph = criticism >> case if self.reply and self.author == "argues" else criticism
+        one_round: Graph = criticism >> case if self.reply else criticism
         criticised = repeat(one_round, self.critiques)
         verdict = self.judge.decides(told=(author,)).but(thinks=self.judge_reasoning)
         return case >> criticised >> verdict if self.author == "argues" else criticised >> verdict

@@ -49,5 +49,6 @@ may mislead you.""",
         speeches = [self.speech(debater, judge) for debater in debaters]
         one_round = together(*speeches) if self.style == "simultaneous" else in_turn(*speeches)
         opening = together(*speeches) if self.style == "opening" else None
-        debate = self.before(judge, one_round, debaters, opening=opening)
-        return debaters[0].claims() >> debate if self.positions == "open" else debate
+        # It holds what it holds before it has heard anything, the judge's prior included.
+        claim = debaters[0].claims(hears=()) if self.positions == "open" else None
+        return self.before(judge, one_round, debaters, claim=claim, opening=opening)

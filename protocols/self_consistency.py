@@ -1,5 +1,7 @@
 """Self-consistency: the judge's own majority, at equal compute."""
 
+from typing import Any
+
 from pydantic import Field
 
 from oversight.protocol import Graph, Judge, Protocol
@@ -26,6 +28,11 @@ class SelfConsistency(Protocol):
     )
 
     judge = Judge(instructions="Decide which answer to the question is correct.")
+
+    def describe(self) -> dict[str, Any]:
+        # Its number of turns may change while its name stays.
+        other = {"equal_to_protocol": find_protocol(self.equal_to).describe()} if self.equal_to else {}
+        return {**super().describe(), **other}
 
     def graph(self, answers: int) -> Graph:
         samples = self.samples

@@ -13,8 +13,12 @@ from oversight.graph import to_mermaid, to_picture, to_terminal
 from oversight.protocol import Debater, Judge, Protocol, branch, repeat
 from oversight.protocols.blind import Blind
 from oversight.protocols.consultancy import Consultancy
+from oversight.protocols.critique import Critique
+from oversight.protocols.cross_examination import CrossExamination
 from oversight.protocols.debate import Debate
 from oversight.protocols.direct import Direct
+from oversight.protocols.multi_agent_debate import MultiAgentDebate
+from oversight.protocols.self_consistency import SelfConsistency
 
 _file = Path(__file__).with_name("helpers.py")
 _specification = importlib.util.spec_from_file_location("oversight_test_helpers", _file)
@@ -62,6 +66,84 @@ consultancy(form=ensembled), 2 answers
         ├── repeat 3 times
         │   └── consultant 2 argues   sees the question, hidden material, its own turns
         └── judge 2 decides   sees the question, turns of consultant 2
+""",
+    Debate(rounds=8, style="opening", interactive=True, prior=True, stop="sure"): """\
+debate(rounds=8,interactive=True,stop=sure,prior=True,style=opening), 2 answers
+├── judge decides, seen by debater 1, debater 2   sees the question, every speech before it
+└── repeat at most 8 times
+    ├── the first time
+    │   ├── at the same time, blind to each other
+    │   │   ├── debater 1 argues   sees the question, hidden material, every speech before it
+    │   │   └── debater 2 argues   sees the question, hidden material, every speech before it
+    │   └── judge decides, seen by debater 1, debater 2   sees the question, every speech before it
+    └── then
+        ├── judge speaks (ask)   sees the question, every speech before it
+        ├── debater 1 argues   sees the question, hidden material, every speech before it
+        ├── debater 2 argues   sees the question, hidden material, every speech before it
+        └── judge decides, seen by debater 1, debater 2   sees the question, every speech before it
+""",
+    Debate(style="opening"): """\
+debate(style=opening), 2 answers
+├── repeat 3 times
+│   ├── the first time
+│   │   └── at the same time, blind to each other
+│   │       ├── debater 1 argues   sees the question, hidden material, every speech before it
+│   │       └── debater 2 argues   sees the question, hidden material, every speech before it
+│   └── then
+│       ├── debater 1 argues   sees the question, hidden material, every speech before it
+│       └── debater 2 argues   sees the question, hidden material, every speech before it
+└── judge decides   sees the question, every speech before it
+""",
+    Consultancy(interactive=True, positions="open"): """\
+consultancy(interactive=True,positions=open), 2 answers
+├── consultant 1 states the answer it holds   sees the question, hidden material, its own turns
+├── repeat 3 times
+│   ├── consultant 1 argues   sees the question, hidden material, every speech before it
+│   └── then, before the next round
+│       └── judge speaks (ask)   sees the question, every speech before it
+└── judge decides   sees the question, every speech before it
+""",
+    Consultancy(rounds=1, refinements=1, candidates=2): """\
+consultancy(rounds=1,candidates=2,refinements=1), 2 answers
+├── consultant 1 argues (draft), in private   sees the question, hidden material, every speech
+│   before it
+├── consultant 1 argues (criticise), in private   sees the question, hidden material, every speech
+│   before it
+├── consultant 1 argues (rewrite), best of 2 by judge   sees the question, hidden material, every
+│   speech before it
+└── judge decides   sees the question, every speech before it
+""",
+    Critique(reply=True, candidates=2): """\
+critique(reply=True,candidates=2), 2 answers
+├── proposer 1 argues   sees the question, hidden material, every speech before it
+├── critic speaks, best of 2 by its own pick   sees the question, hidden material, every speech
+│   before it, which answer proposer 1 would argue for
+├── proposer 1 argues   sees the question, hidden material, every speech before it
+└── judge decides   sees the question, every speech before it, which answer proposer 1 would argue
+    for
+""",
+    CrossExamination(batches=1): """\
+cross_examination(batches=1), 2 answers
+├── claimant 1 argues   sees the question, hidden material, every speech before it
+├── examiner speaks (ask), seen by claimant 1, examiner, examinee   sees the question, turns of
+│   claimant 1, examiner, examinee
+├── if the condition holds
+│   └── examiner decides   sees the question, turns of claimant 1, examiner, examinee
+└── otherwise
+    ├── examinee speaks (answer), seen by claimant 1, examiner, examinee   sees the question, hidden
+    │   material, turns of claimant 1, examiner, examinee
+    └── examiner decides   sees the question, turns of claimant 1, examiner, examinee
+""",
+    MultiAgentDebate(agents=2): """\
+multi_agent_debate(agents=2), 2 answers
+└── repeat 2 times
+    └── at the same time, blind to each other
+        ├── agent decides, seen by agent, agent 2   sees the question, every speech before it
+        └── agent 2 decides, seen by agent, agent 2   sees the question, every speech before it
+""",
+    SelfConsistency(): """\
+self_consistency, 2 answers
+└── judge decides by 7 votes   sees the question, every speech before it
 """,
     Blind(): """\
 blind, 2 answers
@@ -129,6 +211,26 @@ flowchart TD
     )
 
 
+def test_mermaid_of_a_first_round_of_its_own_with_questions_between():
+    """The first round is apart; the edge back goes from the last speaker to the question before the next round."""
+    assert to_mermaid(Debate(rounds=3, style="opening", interactive=True)).splitlines()[9:] == [
+        "    n0 --> n1",
+        "    n0 --> n2",
+        "    n1 --> n3",
+        "    n2 --> n3",
+        "    n3 --> n4",
+        "    n4 --> n5",
+        "    n5 -.->|2 rounds| n3",
+        "    n5 --> n6",
+        "    n6 --> n7",
+    ]
+
+
+def test_mermaid_of_two_rounds_of_which_the_first_is_another():
+    """Nothing is repeated, so nothing goes back."""
+    assert "-.->" not in to_mermaid(Debate(rounds=2, style="opening"))
+
+
 def test_mermaid_of_conditions():
     """The sides of a branch are labelled, and a loop that may end early says so."""
     assert to_mermaid(Forked()).splitlines()[7:] == [
@@ -192,7 +294,10 @@ def test_a_picture_shows_loops_and_conditions(tmp_path):
     assert all(width * 0.3 < start < width * 0.6 for start in dashed)  # right of the left box
 
 
-@pytest.mark.parametrize("protocol", helpers.VARIANTS[:4] + helpers.VARIANTS[7:9], ids=lambda protocol: protocol.title)
+DRAWN = [*helpers.VARIANTS[:4], *helpers.VARIANTS[7:9], *helpers.FAMILY[-9::2]]
+
+
+@pytest.mark.parametrize("protocol", DRAWN, ids=lambda protocol: protocol.title)
 @pytest.mark.parametrize("answers", [2, 4])
 def test_every_protocol_can_be_drawn(protocol, answers, tmp_path):
     """The picture names every seat of the protocol."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.errors import GraphRecursionError
 
-from oversight.graph import EpisodeContext, compile_protocol, unroll
+from oversight.graph import EpisodeContext, compile_protocol, network, unroll
 from oversight.protocol import Debater, Judge, Protocol, branch, in_turn, repeat, together
 from oversight.protocols.consultancy import Consultancy
 from oversight.protocols.debate import Debate
@@ -159,7 +159,7 @@ def graphs(draw, depth=3):
     """Random graphs of speeches over four seats, each simultaneous part with seats of its own."""
 
     def part(seats, depth):
-        shapes = ["step", "sequence", "together", "repeat", "until", "branch"]
+        shapes = ["step", "sequence", "together", "repeat", "until", "between", "first", "branch"]
         shape = draw(st.sampled_from(shapes)) if depth else "step"
         if shape == "together" and len(seats) < 2:
             shape = "step"
@@ -176,6 +176,16 @@ def graphs(draw, depth=3):
             case "until":
                 modulus = draw(st.integers(2, 3))
                 return repeat(part(seats, depth - 1), 3, until=lambda turns: len(turns) % modulus == 0)
+            case "between":
+                stops = draw(st.sampled_from([None, lambda turns: len(turns) % 2 == 0]))
+                rounds = draw(st.integers(1, 3))
+                return repeat(part(seats, depth - 1), rounds, until=stops, between=part(seats, depth - 1))
+            case "first":
+                stops = draw(st.sampled_from([None, lambda turns: len(turns) % 2 == 0]))
+                between = draw(st.sampled_from([None, seats[0].argues()]))
+                opening = part(seats, depth - 1)
+                rounds = draw(st.integers(1, 3))
+                return repeat(part(seats, depth - 1), rounds, until=stops, between=between, first=opening)
             case _:
                 remainder = draw(st.integers(0, 1))
                 return branch(lambda turns: len(turns) % 2 == remainder, part(seats, depth - 1), part(seats, depth - 1))
@@ -199,6 +209,97 @@ def test_any_composition_runs_within_its_limit_and_by_its_edges(graph):
         assert recorder.heard[step] == [name for name in compiled.unrolled.instances if name in before]
     again, _ = run(compiled)
     assert [turn.step for turn in again] == taken
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_the_network_that_is_checked_has_every_way_of_the_graph_that_runs(graph):
+    """Whatever leads to a turn as it runs leads to it in the form that the check reads, too."""
+    form = network(graph)
+    steps = {node: id(data["step"]) for node, data in form.nodes(data=True) if "step" in data}
+    leads = {(steps[one], steps[later]) for one in steps for later in nx.descendants(form, one) if later in steps}
+    # A step in a cycle leads to itself, which descendants leave out.
+    leads |= {
+        (steps[one], steps[one])
+        for part in nx.strongly_connected_components(form)
+        for one in part & set(steps)
+        if len(part) > 1 or form.has_edge(one, one)
+    }
+    unrolled = unroll(graph)
+    for name, instance in unrolled.instances.items():
+        for before in unrolled.before(name):
+            assert (id(unrolled.instances[before].step), id(instance.step)) in leads
+
+
+ROUND, OPENING, BETWEEN = SEATS[0].argues(), SEATS[1].argues(), SEATS[2].argues()
+NEVER = {"until": lambda turns: False}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "parts", "turns"),
+    [
+        (1, {"between": BETWEEN}, ["1"]),
+        (3, {"between": BETWEEN}, ["1", "3", "1", "3", "1"]),
+        (1, {"first": OPENING}, ["2"]),
+        (2, {"first": OPENING}, ["2", "1"]),
+        (3, {"first": OPENING, "between": BETWEEN}, ["2", "3", "1", "3", "1"]),
+        (3, {"first": OPENING, "between": BETWEEN, **NEVER}, ["2", "3", "1", "3", "1"]),
+        (3, {"first": OPENING, "between": BETWEEN, "until": lambda turns: len(turns) >= 3}, ["2", "3", "1"]),
+        (3, {"first": OPENING, "between": BETWEEN, "until": lambda turns: True}, ["2"]),
+        (3, {"between": BETWEEN, "until": lambda turns: True}, ["1"]),
+    ],
+)
+def test_what_comes_between_rounds_and_in_place_of_the_first(rounds, parts, turns):
+    """Nothing comes before the first round or after the last; a loop that ends early asks nothing more."""
+    compiled = compile_protocol(protocol_of(repeat(ROUND, rounds, **parts) >> JUDGE.decides()), answers=len(SEATS))
+    taken, recorder = run(compiled, compiled.unrolled.step_limit)
+    assert [turn.seat.removeprefix("debater ") for turn in taken] == [*turns, "judge"]
+    steps = [turn.step for turn in taken]
+    assert [recorder.heard[step] for step in steps] == [steps[:place] for place in range(len(steps))]
+
+
+EDGES = {
+    "between": (
+        repeat(ROUND, 3, between=BETWEEN),
+        {("start", "1"): None, ("1", "3"): None, ("3", "1"): (3, False), ("1", "judge"): None},
+    ),
+    "between, ended by a condition": (
+        repeat(ROUND, 3, between=BETWEEN, **NEVER),
+        {("start", "1"): None, ("1", "3"): None, ("3", "1"): (3, True), ("1", "judge"): None},
+    ),
+    "another first": (
+        repeat(ROUND, 3, first=OPENING),
+        {("start", "2"): None, ("2", "1"): None, ("1", "1"): (2, False), ("1", "judge"): None},
+    ),
+    "another first of two: the part comes once": (
+        repeat(ROUND, 2, first=OPENING),
+        {("start", "2"): None, ("2", "1"): None, ("1", "judge"): None},
+    ),
+    "another first, which a condition may leave alone": (
+        repeat(ROUND, 3, first=OPENING, **NEVER),
+        {("start", "2"): None, ("2", "1"): None, ("1", "1"): (2, True), ("1", "judge"): None, ("2", "judge"): None},
+    ),
+    "another first, and between": (
+        repeat(ROUND, 3, first=OPENING, between=BETWEEN),
+        {("start", "2"): None, ("2", "3"): None, ("3", "1"): None, ("1", "3"): (2, False), ("1", "judge"): None},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_the_network_of_a_loop_with_more_parts(case):
+    """Every step once; the edge back goes to what begins the next round, with how often the rounds come."""
+    graph, edges = EDGES[case]
+
+    def short(node):
+        return node.removeprefix("debater ").split()[0]
+
+    found = {
+        (short(one), short(other)): (data["at_most"], data["conditional"]) if data.get("back") else None
+        for one, other, data in network(graph >> JUDGE.decides()).edges(data=True)
+        if other != "end"
+    }
+    assert found == edges
 
 
 # ---- verdicts -------------------------------------------------------------------------------------

@@ -38,14 +38,18 @@ class Replies(Model):
         return completion if isinstance(completion, Completion) else Completion(completion, usage=Usage(1, 10, 5, 0.25))
 
 
+NO_TOKENS = "no log-probabilities came back"
+
+
 def view(labels="AB"):
     answers = tuple(Answer(label, f"Answer {label}") for label in labels)
     return View("judge", "Judge", "You judge.", "", "Who?", answers, tuple(labels), None, ())
 
 
-def choose(*completions, labels="AB", sample=0, **settings):
+def choose(*completions, labels="AB", sample=0, orders="one", **settings):
     model = Replies(*completions)
-    choice = asyncio.run(LanguageModelAgent(model, **settings).choose(Choose(view(labels), sample=sample)))
+    agent = LanguageModelAgent(model, orders=orders, **settings)
+    choice = asyncio.run(agent.choose(Choose(view(labels), sample=sample)))
     assert set(choice.probabilities) == set(labels)
     assert math.isclose(sum(choice.probabilities.values()), 1.0)
     return choice, model
@@ -75,7 +79,11 @@ def speak(*completions, **settings):
 def test_stated_confidence(reply, expected):
     choice, model = choose(reply)
     assert choice.probabilities == pytest.approx(expected)
-    assert (choice.elicitation, choice.usage, choice.notes) == ("stated confidence", Usage(1, 10, 5, 0.25), ())
+    assert (choice.elicitation, choice.usage, choice.notes) == (
+        "stated confidence",
+        Usage(1, 10, 5, 0.25),
+        (NO_TOKENS,),
+    )
     (call,) = model.calls
     assert (call.temperature, call.top_logprobs) == (0.0, 20)
 
@@ -126,7 +134,7 @@ UNREADABLE = [
 def test_what_cannot_be_read_is_asked_once_more(reply):
     choice, model = choose(reply, "Answer: B\nConfidence: 60%", sample=3)
     assert choice.probabilities == pytest.approx({"A": 0.4, "B": 0.6})
-    assert (choice.usage, choice.notes) == (Usage(2, 20, 10, 0.5), ("asked once more",))
+    assert (choice.usage, choice.notes) == (Usage(2, 20, 10, 0.5), ("asked once more", NO_TOKENS))
     first, second = model.calls
     assert second.messages[:-2] == first.messages
     assert second.messages[-2] == {"role": "assistant", "content": reply}
@@ -154,7 +162,7 @@ def test_a_long_reply_is_shortened_in_the_message():
 @given(st.text(alphabet="AB \n:*()%,.Answer:Confidence0123456789", max_size=60))
 def test_no_reply_is_an_error_of_ours(reply):
     try:
-        choice, _ = choose(reply, reply)
+        choice, _ = choose(*[reply] * 12)  # twice for a confidence, and at most twice for each of five votes
     except Unparsable:
         return
     assert choice.elicitation in ("stated confidence", "votes")
@@ -163,11 +171,11 @@ def test_no_reply_is_an_error_of_ours(reply):
 # ---- votes --------------------------------------------------------------------------------------
 
 
-def test_an_answer_without_confidence_is_one_vote_in_the_end():
-    choice, _ = choose("Answer: B", "Answer: B")
-    assert choice.probabilities == {"A": 0.0, "B": 1.0}
-    assert (choice.elicitation, choice.usage.calls) == ("votes", 2)
-    assert choice.notes == ("asked once more", "no confidence stated: one vote")
+def test_an_answer_without_confidence_falls_to_votes_in_the_end():
+    choice, model = choose("Answer: B", "Answer: B", "Answer: B", "Answer: A", *["Answer: B"] * 3)
+    assert choice.probabilities == pytest.approx({"A": 0.2, "B": 0.8})
+    assert (choice.elicitation, choice.usage, len(model.calls)) == ("votes", Usage(7, 70, 35, 1.75), 7)
+    assert choice.notes == ("asked once more", NO_TOKENS, "no confidence stated: votes")
     assert choose("Answer: B", "Answer: B\nConfidence: 70%")[0].elicitation == "stated confidence"
 
 
@@ -330,9 +338,14 @@ def test_description_and_change_of_model():
         "model": {"model": "test/replies"},
         "temperature": 0.7,
         "choosing_temperature": 0.0,
+        "voting_temperature": 0.7,
         "max_tokens": 1024,
         "top_logprobs": 20,
         "reasoning": False,
+        "elicitation": "automatic",
+        "length_normalised": False,
+        "votes": 5,
+        "orders": "both",
     }
     other = Replies("No.")
     changed = agent.with_model(other)
@@ -349,7 +362,8 @@ def test_against_a_real_endpoint():
         asked = {"text": "Answer: A\nConfidence: 50%", "logprobs": answer}
 
         async def main():
-            agent = LanguageModelAgent(vllm("m", ModelOptions(base_url=endpoint.base_url, max_retries=0)))
+            model = vllm("m", ModelOptions(base_url=endpoint.base_url, max_retries=0))
+            agent = LanguageModelAgent(model, orders="one")
             try:
                 endpoint.answer({"text": "It was him."}, asked, {**asked, "logprobs": None}, {"text": ""})
                 speech = await agent.speak(Speak(view()))
@@ -367,3 +381,4 @@ def test_against_a_real_endpoint():
         pytest.approx({"A": 0.9, "B": 0.1}),
     )
     assert (stated.elicitation, stated.probabilities) == ("stated confidence", {"A": 0.5, "B": 0.5})
+    assert (by_tokens.notes, stated.notes) == ((), (NO_TOKENS,))

@@ -63,12 +63,17 @@ def test_a_debater_reads():
     system, user = speak_messages(debater_view())
     assert system == {
         "role": "system",
-        "content": "You are Debater A in a debate.\n\nMark quotations with <quote> and </quote>.",
+        "content": "Mark quotations with <quote> and </quote>.",
     }
     assert user["role"] == "user"
     assert (
         user["content"]
         == """\
+<material name="passage">
+At 3 &lt; 4 the cook ran.
+The maid slept.
+</material>
+
 Question:
 Who did it?
 
@@ -76,10 +81,8 @@ Answers:
 A: The cook
 B: The maid
 
-<material name="passage">
-At 3 &lt; 4 the cook ran.
-The maid slept.
-</material>
+Your part:
+You are Debater A in a debate.
 
 Debater A argues for A; Debater B argues for B.
 
@@ -105,8 +108,8 @@ Speak now, as Debater A, for answer A."""
 
 
 def test_a_judge_reads():
-    system, user = choose_messages(judge_view())
-    assert system == {"role": "system", "content": "You are the judge of a debate."}
+    (user,) = choose_messages(judge_view())
+    assert user["role"] == "user"
     assert (
         user["content"]
         == """\
@@ -116,6 +119,9 @@ Who did it?
 Answers:
 A: The cook
 B: The maid
+
+Your part:
+You are the judge of a debate.
 
 Debater A argues for A; Debater B argues for B.
 

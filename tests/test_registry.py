@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from oversight.agents import Agent, LanguageModelAgent, ScriptedAgent
@@ -76,7 +78,7 @@ def test_protocols_by_name_with_options():
         (find_protocol, "debate(rounds=0)", "option 'rounds' = 0"),
         (find_protocol, "debate(rounds=none)", "option 'rounds' = None"),
         (find_protocol, "debate(rounds=", "not closed|cannot read"),
-        (find_protocol, "zzzzzz", "known: .*blind, consultancy, debate"),
+        (find_protocol, "zzzzzz", "known: .*blind, consultancy, critique, cross_examination, debate, direct"),
         (find_protocol, "connect_four", "unknown protocol"),
         (find_arena, "conect_four", "unknown arena 'conect_four': did you mean 'connect_four'?"),
         (find_arena, "passage", "passage needs the option 'data': folder of the NYU"),
@@ -86,11 +88,22 @@ def test_protocols_by_name_with_options():
         (find_agent, "openai/", "unknown model 'openai/'"),
         (find_agent, "scripted/frist", "unknown script 'frist': did you mean 'first'?"),
         (find_agent, "", "unknown model ''"),
+        (find_agent, "openai/m(reasning=true)", "unknown option of openai/... 'reasning': did you mean 'reasoning'?"),
+        (find_agent, "vllm/m(elicitation=vote)", "option 'elicitation' = 'vote': Input should be 'automatic', 'texts'"),
+        (find_agent, "openai/m(votes=0)", "option 'votes' = 0: Input should be greater than or equal to 1"),
+        (find_agent, "openai/m(temperature=-1)", "option 'temperature' = -1"),
+        (find_agent, "openai/m(max_tokens=many)", "option 'max_tokens' = 'many'"),
+        (find_agent, "openai/m(orders=two)", "option 'orders' = 'two': Input should be 'both' or 'one'"),
+        (find_agent, "openai/m(reasoning=true", "cannot read 'openai/m(reasoning=true': write a name"),
+        (find_agent, "openai/m(reasoning)", "cannot read 'reasoning' in 'openai/m(reasoning)': write option=value"),
+        (find_agent, "openai/m(votes=1,votes=2)", "option 'votes' is given twice"),
+        (find_agent, "opena/gpt(votes=3)", "unknown model 'opena/gpt': did you mean 'openai/...'?"),
+        (find_agent, "scripted/first(votes=3)", "options are for language models, and this agent is none"),
     ],
 )
 def test_a_name_that_is_not_there_is_one_line_with_the_nearest(find, text, said):
     """Unknown names and options that cannot be."""
-    with pytest.raises(ConfigurationError, match=said.replace("?", r"\?").replace("(", r"\(")) as caught:
+    with pytest.raises(ConfigurationError, match=re.sub(r"([?()])", r"\\\1", said)) as caught:
         find(text)
     assert "\n" not in str(caught.value)
 

@@ -296,9 +296,12 @@ def test_all_pairs_adds_every_two_different_debaters(tmp_path):
 
 
 def expected_calls(questions, debaters, judges, rounds, alone):
-    """Speeches once for every judge, verdicts for each, and what measures the agents alone; two seatings each."""
+    """Speeches once for every judge, verdicts for each, and what measures the agents alone; two seatings each.
+
+    A choice is two calls, one with the options in each order.
+    """
     debates = 2 * questions * debaters
-    return debates * 2 * rounds + debates * judges + 2 * questions * alone
+    return debates * 2 * rounds + 2 * debates * judges + 2 * 2 * questions * alone
 
 
 def test_debates_are_made_once_and_put_before_every_judge(tmp_path, endpoint):
@@ -320,7 +323,7 @@ def test_debates_are_made_once_and_put_before_every_judge(tmp_path, endpoint):
     expected = expected_calls(questions=2, debaters=2, judges=3, rounds=2, alone=5)
     assert len(served) == calls_planned(plan) == expected
     by_model = Counter(body["model"] for body in served)
-    assert by_model == {"d1": 20, "d2": 20, "j1": 12, "j2": 12, "j3": 12}
+    assert by_model == {"d1": 16 + 8, "d2": 16 + 8, "j1": 16 + 8, "j2": 16 + 8, "j3": 16 + 8}
     assert len(list(result.episodes())) == 24
 
 
@@ -343,7 +346,7 @@ def test_capability_alone_is_measured_once_and_kept(tmp_path, endpoint):
     assert all(one["answers"] == 6 for one in capability["agents"].values())
     assert all(cell.capability_gap is not None for cell in result.gap().cells)
     alone = [body for body in endpoint.bodies() if "debate" not in json.dumps(body["messages"]).casefold()]
-    assert len(alone) == 2 * 6
+    assert len(alone) == 2 * 6 * 2  # agents, questions in two seatings, options in two orders
     assert all("The old clock struck" in json.dumps(body["messages"]) for body in alone)
     served = len(endpoint.requests())
     oversight.tournament(tiny.Sums(), **settings)
@@ -408,9 +411,9 @@ def test_the_cost_limit_is_not_crossed_and_nothing_is_paid_twice(tmp_path, endpo
     assert len(endpoint.requests()) * COST <= limit
 
     play(tmp_path / "run", **settings, cost_limit=1000.0)
-    assert len(endpoint.requests()) == calls_planned(plan) == 6 * 2 * 5
+    assert len(endpoint.requests()) == calls_planned(plan) == 6 * 2 * (4 + 2)
     dollars = sum(record["usage"]["dollars"] for record in read_episodes(tmp_path / "run"))
-    assert dollars == pytest.approx(60 * COST)
+    assert dollars == pytest.approx(72 * COST)
 
 
 def test_calls_in_flight_are_kept_when_the_limit_stops_the_run(tmp_path, endpoint):
@@ -427,7 +430,7 @@ def test_calls_in_flight_are_kept_when_the_limit_stops_the_run(tmp_path, endpoin
     served = len(endpoint.requests())
     assert served >= 2
     oversight.run("direct", tiny.Sums(), log_dir=tmp_path / "run", **settings)
-    assert len(endpoint.requests()) == 8  # each verdict once
+    assert len(endpoint.requests()) == 8 * 2  # each verdict once, in both orders
 
 
 def test_an_interrupted_run_keeps_the_calls_in_flight(tmp_path, endpoint):
@@ -450,7 +453,7 @@ def test_an_interrupted_run_keeps_the_calls_in_flight(tmp_path, endpoint):
     served = len(endpoint.requests())
     assert 0 < served <= 4  # those that waited for a place were given up
     oversight.run("direct", tiny.Sums(), log_dir=tmp_path / "run", **settings)
-    assert len(endpoint.requests()) == 16
+    assert len(endpoint.requests()) == 16 * 2  # eight questions in two seatings, options in two orders
 
 
 def test_a_limit_needs_a_known_price(tmp_path, endpoint, monkeypatch):
@@ -511,16 +514,19 @@ def test_the_plan_counts_the_calls_that_are_made(tmp_path, endpoint, protocol, r
     assert used == {cost.agent.removeprefix("openai/"): cost.calls for cost in plan.costs()}
 
 
-def test_worst_case_tokens_are_not_crossed(endpoint, tmp_path):
-    """Longest replies everywhere, a token for each byte and verdicts that cannot be read: the plan's bounds hold."""
+@pytest.mark.parametrize("start", ["", "Answer: A\n"], ids=["unreadable", "without confidence"])
+def test_worst_case_tokens_are_not_crossed(endpoint, tmp_path, start):
+    """Longest replies everywhere, a token for each byte, verdicts asked for again or by votes: the bounds hold."""
     cast = {"debater": "ollama/a", "judge": "ollama/b"}
     options = {name: ModelOptions(base_url=endpoint.base_url) for name in cast.values()}
     plan = plan_run("debate(rounds=2)", tiny.Sums(), cast, limit=2, options=options)
     costs = {cost.role: cost for cost in plan.costs()}
-    for cost in costs.values():
-        assert cost.output_tokens == 2 * cost.calls * 1024
-        assert cost.dollars == 0.0
-    endpoint.answer(then={"text": "x" * 1024})
+    speeches, verdicts = 4 * 4, 4
+    assert (costs["debater"].calls, costs["debater"].output_tokens) == (speeches, 2 * speeches * 1024)
+    # Each order once, and five votes where no confidence is stated; each asked for once more.
+    assert (costs["judge"].calls, costs["judge"].output_tokens) == (2 * verdicts, 2 * verdicts * (2 + 5) * 1024)
+    assert {cost.dollars for cost in costs.values()} == {0.0}
+    endpoint.answer(then={"text": f"{start}{'x' * (1024 - len(start))}"})
     oversight.run("debate(rounds=2)", tiny.Sums(), **cast, limit=2, options=options, log_dir=tmp_path / "run")
     asked = endpoint.bodies()
     for role, name in (("debater", "a"), ("judge", "b")):
@@ -528,6 +534,8 @@ def test_worst_case_tokens_are_not_crossed(endpoint, tmp_path):
         prompts = sum(len(m["content"].encode()) for body in bodies for m in body["messages"])
         assert 0 < prompts <= costs[role].input_tokens
         assert len(bodies) * 1024 <= costs[role].output_tokens
+    judged = [body for body in asked if body["model"] == "b"]
+    assert len(judged) == verdicts * (4 + 5 if start else 4)
 
 
 # ---- from Python --------------------------------------------------------------------------------
@@ -626,13 +634,13 @@ def test_a_reply_that_could_not_be_read_is_asked_for_again_on_retry(endpoint, tm
     endpoint.answer(then={"text": "I cannot say."})
     first = oversight.run("debate(rounds=1)", tiny.Sums(), log_dir=tmp_path / "run", **settings)
     assert [record["status"] for record in first.episodes()] == ["unscored"] * 2
-    assert len(endpoint.requests()) == 2 * (2 + 2)  # two speeches, the judge asked twice
+    assert len(endpoint.requests()) == 2 * (2 + 4)  # two speeches, the judge asked twice in each order
     endpoint.answer(then={"text": "Answer: A\nConfidence: 75%"})
     oversight.run("debate(rounds=1)", tiny.Sums(), log_dir=tmp_path / "run", **settings)
     assert endpoint.requests() == []  # without the option nothing is owed
     again = oversight.run("debate(rounds=1)", tiny.Sums(), log_dir=tmp_path / "run", retry_failed=True, **settings)
     assert [(record["status"], record["reason"]) for record in again.episodes()] == [("scored", "")] * 2
-    assert len(endpoint.requests()) == 2  # the speeches were kept
+    assert len(endpoint.requests()) == 2 * 2  # the speeches were kept
 
 
 def test_an_edited_graph_is_another_configuration(tmp_path):
@@ -663,7 +671,7 @@ def test_a_call_that_fails_is_made_once_and_counts(endpoint, tmp_path):
     served = len(endpoint.requests())
     speeches = len({(r["question"], str(r["seating"])) for r in result.episodes()})
     assert {record["status"] for record in result.episodes()} == {"unscored"}
-    alone = 4 * 2  # each question in both orders, by the debater itself, for its capability
+    alone = 4 * 2 * 2  # each question in both seatings and orders, by the debater itself, for its capability
     assert served in (speeches + alone, 2 * (speeches + alone))  # with or without the retry, but once for all judges
     endpoint.answer(then=cut)
     with pytest.raises(BudgetExceeded):

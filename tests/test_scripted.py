@@ -98,7 +98,7 @@ def test_first():
     assert find("first").name == "scripted/first"
     assert find("first").describe() == {
         "agent": "scripted/first",
-        "speeches": None,
+        "speeches": "oversight.models.scripted._ask",
         "choices": "oversight.models.scripted._first",
     }
 
@@ -110,6 +110,15 @@ def test_uniform():
 def test_longest():
     assert choose(find("longest"), turns=TURNS).probabilities == {"A": 0.75, "B": 0.25, "C": 0.0}
     assert choose(find("longest")) == choose(find("uniform"))
+
+
+@pytest.mark.parametrize("name", ["first", "longest", "uniform"])
+def test_judges_can_ask_and_cannot_argue(name):
+    assert speak(find(name), position=None, role="judge", turns=TURNS) == Speech(
+        "What is the best evidence for your answer?"
+    )
+    with pytest.raises(TurnFailed, match="cannot argue for an answer: cast it in a role that judges"):
+        speak(find(name))
 
 
 def test_echo():

@@ -18,7 +18,7 @@ from ..together import gather_all
 from ..transcript import Elicitation, Reading, Usage
 from ..views import View
 from .base import Agent
-from .prompts import TEXT_START, choose_messages, clean, escape, speak_messages, unescape
+from .prompts import choose_messages, clean, escape, speak_messages, text_start, unescape
 
 __all__ = ["AgentOptions", "LanguageModelAgent"]
 
@@ -146,6 +146,12 @@ class LanguageModelAgent(Agent):
                 f"{self.name}: elicitation=texts needs a local model (hf/...), as endpoints do not score given texts; "
                 "take labels or confidence"
             )
+        asks = self.options.top_logprobs is not None or self.model.scores_options
+        if self.options.elicitation == "labels" and not asks:
+            raise ConfigurationError(
+                f"{self.name}: elicitation=labels needs log-probabilities, and top_logprobs=none asks for none: "
+                "give it a number"
+            )
 
     async def close(self) -> None:
         await self.model.close()
@@ -171,14 +177,15 @@ class LanguageModelAgent(Agent):
             how = "texts"
         if how == "votes":
             return await self._by_votes(request, request.votes or self.options.votes)
-        try:
-            choices = await gather_all([self._read(one, how) for one in self._orders(request)])
-        except _NoConfidence:
-            if how == "confidence":
-                raise Unparsable(f"{self.name}: no confidence stated, after one more try") from None
-            choice = await self._by_votes(request, self.options.votes)
-            return replace(choice, notes=("no confidence stated: votes", *choice.notes))
-        return _mean(choices)
+        offered = await gather_all([self._read(one, how) for one in self._orders(request)])
+        if all(one.choice.probabilities for one in offered):
+            return _mean(offered)
+        cast = await self._by_votes(request, self.options.votes)
+        paid = sum((one.choice.usage for one in offered), cast.usage)
+        notes = [note for one in offered for note in one.choice.notes]
+        return replace(
+            cast, usage=paid, notes=tuple(dict.fromkeys([*notes, "no confidence stated: votes", *cast.notes]))
+        )
 
     # ---- choices --------------------------------------------------------------------------------
 
@@ -202,7 +209,7 @@ class LanguageModelAgent(Agent):
     async def _scored(self, request: Choose, how: str) -> Choice:
         """Probabilities from the scores that the model gives to the options, after its reasons if it is to give any."""
         view, usage, notes = request.view, Usage(), tuple[str, ...]()
-        reasons, start = "", TEXT_START if how == "texts" else "Answer:"
+        reasons, start = "", text_start(view) if how == "texts" else "Answer:"
         if self._thinks(request):
             call = self._call(request, choose_messages(view, form="thoughts"), self.options.choosing_temperature, None)
             completion = await self.model.complete(call)
@@ -229,28 +236,37 @@ class LanguageModelAgent(Agent):
         )
 
     async def _stated(self, request: Choose, how: str) -> Choice:
-        """Probabilities from a reply: the log-probabilities of its label, or the confidence that it states."""
+        """Probabilities from a reply: the log-probabilities of its label, or the confidence that it states.
+
+        None at all from a reply that names an answer and, asked again, no confidence in it.
+        """
         view = request.view
         labels = [answer.label for answer in view.answers]
         wanted = self.options.top_logprobs if how != "confidence" else None
 
         def read(completion: Completion) -> _Reading:
-            reading = _choice(completion, labels)
-            if how == "labels" and reading.probabilities is None:
-                what = "has no log-probabilities" if completion.tokens is None else "does not give its label by itself"
-                raise TurnFailed(f"{self.name}: the reply {what}, so elicitation=labels has none: take another")
-            return reading
+            try:
+                return _choice(completion if wanted is not None else replace(completion, tokens=None), labels)
+            except _Unreadable as unreadable:
+                if how == "labels" and unreadable.otherwise is not None:
+                    labelled: _Reading = unreadable.otherwise  # its confidence would not be looked at
+                    return labelled
+                if how == "confidence":
+                    unreadable.otherwise = None
+                raise
 
         messages = choose_messages(view, reasoning=self._thinks(request))
         call = self._call(request, messages, self.options.choosing_temperature, wanted)
         reading, usage, notes = await self._ask(call, read)
         if reading.probabilities is not None:
             return Choice(reading.probabilities, "log-probabilities", reading.reasoning, usage, notes)
+        if how == "labels":
+            await self.model.refuse(call)  # an endpoint that is told to give them may do so when it is retried
+            what = "does not give its label by itself" if reading.with_tokens else "has no log-probabilities"
+            raise TurnFailed(f"{self.name}: the reply {what}, so elicitation=labels has none: take another")
         if wanted is not None and not reading.with_tokens:
             notes = (*notes, "no log-probabilities came back")
-        if reading.confidence is None:
-            raise _NoConfidence
-        shares = _spread(labels, reading.label, reading.confidence)
+        shares = {} if reading.confidence is None else _spread(labels, reading.label, reading.confidence)
         return Choice(shares, "stated confidence", reading.reasoning, usage, notes)
 
     async def _by_votes(self, request: Choose, votes: int) -> Choice:
@@ -304,9 +320,8 @@ class LanguageModelAgent(Agent):
                     raise
                 view = _without_oldest_round(view)
                 continue
-            left_out = view.omitted
-            turns = "turn" if left_out == 1 else "turns"
-            return result, (f"the {left_out} oldest {turns} left out of the prompt",) if left_out else ()
+            turns = "oldest turn" if view.omitted == 1 else f"{view.omitted} oldest turns"
+            return result, (f"the {turns} left out of the prompt",) if view.omitted else ()
 
     async def _ask(
         self, call: ModelCall, read: Callable[[Completion], Parsed]
@@ -351,10 +366,6 @@ def _without_oldest_round(view: View) -> View:
         speakers.add(view.turns[count].speaker)
         count += 1
     return replace(view, turns=view.turns[count:], omitted=view.omitted + count)
-
-
-class _NoConfidence(Exception):
-    """A reply named an answer and no confidence in it, twice."""
 
 
 @dataclass(frozen=True)

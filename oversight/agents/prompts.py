@@ -1,7 +1,8 @@
 """From a view to the messages that a language model gets.
 
-The parts that stay the same over an episode come first (question, answers, material), the growing transcript
-follows, and what is asked for now comes last, so that an endpoint can reuse the prompt's prefix.
+What most prompts have in common comes first: the arena's rules, the material, then question and answers, then the
+seat's part, then the growing transcript, and what is asked for now last.  An endpoint, or a local model, reads a
+prefix that it has read before only once: a story for all questions on it and all who see it.
 
 Nothing that a speaker says can pass for ours: every ``<`` in it reaches the model as ``&lt;``, and characters
 that cannot be seen are dropped, so all tags in a prompt are the runtime's.  A model may write the same
@@ -19,7 +20,7 @@ from ..models.base import Message
 from ..transcript import Quote
 from ..views import View, VisibleTurn
 
-__all__ = ["Form", "choose_messages", "clean", "escape", "speak_messages", "unescape"]
+__all__ = ["Form", "choose_messages", "clean", "escape", "speak_messages", "text_start", "unescape"]
 
 Form = Literal["label and confidence", "label", "text", "thoughts"]
 """How a choice is to be written: the last asks for the reasons alone, before a choice that is read off by itself."""
@@ -101,9 +102,15 @@ def choose_messages(view: View, *, reasoning: bool = False, form: Form = "label 
     reasoning : whether it is asked to think in private first.
     form : how the choice is to be written.
     """
+    lead = clean(view.task) or "Decide now which answer is correct."
+    if form == "text":
+        # Small models tell answers apart by how they continue the question; a list of options beside it draws them to
+        # its last entry, so it stands further off, in the order of this reading.
+        question = f"{lead} Answer the question: {escape(view.question)}"
+        return _messages(view, question, listed=view.options)
     options = "\n".join(_labelled(view, label) for label in view.options)
     labels = _either(view.options)
-    lines = {"label and confidence": "exactly two lines", "label": "exactly one line", "text": "one line"}
+    lines = {"label and confidence": "exactly two lines", "label": "exactly one line"}
     if form == "thoughts":
         how = "Think now, inside <thinking> and </thinking>, and write nothing else. You will then be asked to choose."
     elif reasoning:
@@ -116,34 +123,41 @@ Answer: <label>
 Confidence: <0-100>%
 The label is {labels}. The confidence is the probability, in percent, that this answer is correct.""",
         "label": f"\nAnswer: <label>\nThe label is {labels}.",
-        "text": f"\n{TEXT_START} <the answer, word for word>",
         "thoughts": "",
     }[form]
-    lead = clean(view.task) or "Decide now which answer is correct."
     return _messages(view, f"{lead} The options, in an order that means nothing:\n{options}\n\n{how}{reply}")
 
 
-TEXT_START = "The correct answer is:"
-"""How a reply begins that gives an answer by its text."""
+def text_start(view: View) -> str:
+    """How a reply begins that gives an answer by its text."""
+    return f"Question: {escape(view.question)}\nAnswer:"
 
 
 def _either(labels: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
 
 
-def _messages(view: View, request: str) -> tuple[Message, ...]:
-    system = "\n\n".join(part for part in (clean(view.instructions).strip(), clean(view.rules).strip()) if part)
-    user = "\n\n".join(part for part in (*_stable(view), *_said(view), request) if part)
+def _messages(view: View, request: str, *, listed: Sequence[str] = ()) -> tuple[Message, ...]:
+    system = clean(view.rules).strip()
+    user = "\n\n".join(part for part in (*_shared(view, listed), *_own(view), *_said(view), request) if part)
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     return (*messages, {"role": "user", "content": user})
 
 
-def _stable(view: View) -> list[str]:
-    answers = "\n".join(_labelled(view, answer.label) for answer in view.answers)
-    parts = [f"Question:\n{escape(view.question)}", f"Answers:\n{answers}"]
-    parts += [
+def _shared(view: View, listed: Sequence[str] = ()) -> list[str]:
+    """What all who see the same have in common: the material first, which several questions may be about."""
+    labels = listed or [answer.label for answer in view.answers]
+    answers = "\n".join(_labelled(view, label) for label in labels)
+    parts = [
         f'<material name="{_attribute(name)}">\n{escape(text)}\n</material>' for name, text in view.material.items()
     ]
+    return [*parts, f"Question:\n{escape(view.question)}", f"Answers:\n{answers}"]
+
+
+def _own(view: View) -> list[str]:
+    """What this seat is told."""
+    instructions = clean(view.instructions).strip()
+    parts = [f"Your part:\n{instructions}"] if instructions else []
     if any(position.speaker != view.speaker for position in view.positions):
         who = "; ".join(f"{_flat(position.speaker)} argues for {position.label}" for position in view.positions)
         parts.append(f"{who}.")

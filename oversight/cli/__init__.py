@@ -26,7 +26,7 @@ COMMANDS = {
     "export": ("export", "export", "episodes and turns as flat tables"),
     "prompts": ("commands", "prompts", "write what a protocol tells its roles to files, to edit"),
     "check": ("commands", "check", "check a protocol before it runs, and draw it"),
-    "list": ("commands", "list_names", "protocols, arenas and models that can be named"),
+    "list": ("commands", "list_names", "protocols, arenas, models and presets that can be named"),
     "ratings": ("ratings", "ratings", "ratings of players from matches, or of a tournament's agents"),
 }
 """By name: the module in ``oversight.cli`` and the function that carry it out, and what it does."""

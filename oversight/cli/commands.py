@@ -342,8 +342,9 @@ def check(words: Sequence[str]) -> int:
         return 1
     unrolled = unroll(protocol.graph(arguments.answers))
     out.print(
-        f"sound: every path ends in a verdict, loops are bounded (at most {len(unrolled.instances)} turns, "
-        f"{unrolled.step_limit} steps), no judge sees hidden material or private reasoning"
+        f"sound: every path ends in a verdict, loops are bounded (at most "
+        f"{protocol.most_turns(arguments.answers, draws=False)} turns, {unrolled.step_limit} steps), no judge sees "
+        "hidden material or private reasoning"
         f"{' but the declared expert' if any(s.seat.role.expert for s in protocol.graph(2).steps()) else ''}, "
         "simultaneous turns are blind to each other",
         highlight=False,

@@ -167,6 +167,8 @@ def _candidate_findings(graph: Graph) -> list[Finding]:
         elif step.preferred_by not in (None, step.seat) and step.preferred_by.role.sees_material:
             # Its ranking would tell the speaker's hearers what the material says.
             message = f"{step.preferred_by.name} ranks its candidates and sees hidden material: let a judge rank them"
+        elif step.preferred_by not in (None, step.seat) and step.private:
+            message = f"{step.preferred_by.name} would read its drafts to rank them: let it pick its own"
         elif step.preferred_by not in (None, step.seat) and not step.seat.role.argues_for_an_answer:
             message = "it has no answer whose probability could rank its candidates: let it pick its own"
         else:

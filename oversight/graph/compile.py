@@ -173,7 +173,11 @@ async def _pass(state: EpisodeState) -> dict[str, Any]:
 def _route(condition: Condition, before: list[str], yes: str, no: str) -> Callable[[EpisodeState], str]:
     def route(state: EpisodeState) -> str:
         # A condition decides what everybody sees next, so it must not turn on what one seat keeps to itself.
-        public = [replace(turn, reasoning="", candidates=()) for turn in _turns(state, before) if not turn.private]
+        public = [
+            replace(turn, reasoning="", candidates=(), readings=())
+            for turn in _turns(state, before)
+            if not turn.private
+        ]
         return yes if condition(public) else no
 
     return route

@@ -75,7 +75,8 @@ def network(graph: Graph) -> nx.DiGraph:
                 again, between_ends = (None, opened) if between is None else place(between, opened, path)
                 starts, last = place(inner, between_ends, path)
                 rest = None if at_most is None else at_most - 1
-                connect_back(last, starts if again is None else again, rest, until is not None)
+                if rest != 1:  # two rounds, of which the first is another: nothing is said twice
+                    connect_back(last, starts if again is None else again, rest, until is not None)
                 return first, [*last, *opened] if until is not None else last
             case Branch(_, then, otherwise):
                 first_then, last_then = place(then, before, path)

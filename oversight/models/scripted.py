@@ -20,9 +20,10 @@ def scripted(name: str, options: ModelOptions) -> Agent:
     The options are those of every provider; nothing here needs them.
 
     ======== ==================================================================================
-    first    believes the first option that it is offered, at 0.9
-    uniform  gives every answer the same probability
-    longest  believes answers in proportion to the characters that were said for them
+    first    believes the first option that it is offered, at 0.9; asks for the best evidence
+    uniform  gives every answer the same probability; asks for the best evidence
+    longest  believes answers in proportion to the characters that were said for them; asks for
+             the best evidence
     echo     says "I argue for A: ..." with its answer's text; chooses like uniform
     quoter   quotes the sentence of the hidden material that shares most words with its answer;
              chooses like uniform
@@ -57,6 +58,12 @@ def _longest(view: View) -> dict[str, float]:
     return {label: length / total for label, length in said.items()} if total else _uniform(view)
 
 
+def _ask(view: View) -> str:
+    if view.position is not None:
+        raise TurnFailed("this script cannot argue for an answer: cast it in a role that judges")
+    return "What is the best evidence for your answer?"
+
+
 def _echo(view: View) -> str:
     if view.position is None:
         raise TurnFailed("scripted/echo has no answer to argue for: cast it in a role that argues")
@@ -82,10 +89,10 @@ def _words(text: str) -> set[str]:
     return {word.casefold() for word in re.findall(r"\w+", text)}
 
 
-_SCRIPTS: dict[str, tuple[Callable[[View], str] | None, Callable[[View], dict[str, float]]]] = {
+_SCRIPTS: dict[str, tuple[Callable[[View], str], Callable[[View], dict[str, float]]]] = {
     "echo": (_echo, _uniform),
-    "first": (None, _first),
-    "longest": (None, _longest),
+    "first": (_ask, _first),
+    "longest": (_ask, _longest),
     "quoter": (_quoter, _uniform),
-    "uniform": (None, _uniform),
+    "uniform": (_ask, _uniform),
 }

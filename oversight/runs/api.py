@@ -249,7 +249,9 @@ def plan_tournament(
     for one in chosen:
         title = titles.setdefault(one.key, one.title)
         if title != one.title:  # their episodes would be each other's
-            raise ConfigurationError(f"{title} and {one.title} differ in nothing but their labels: leave one of them out")
+            raise ConfigurationError(
+                f"{title} and {one.title} differ in nothing but their labels: leave one of them out"
+            )
     debater_names, found = _agents(debaters, arena, options)
     judge_names, others = _agents(judges, arena, options)
     _join(found, others)

@@ -231,7 +231,8 @@ class EpisodeModerator:
         if step.limits is not None and step.limits.outside == "fail" and all(faults):
             limits = step.limits
             nearest = min(range(len(made)), key=lambda number: limits.distance(made[number][0].text))
-            raise TurnFailed(f"{agent.name}: no speech within the limits in {limits.tries} tries: {faults[nearest]}")
+            tries = "1 try" if limits.tries == 1 else f"{limits.tries} tries"
+            raise TurnFailed(f"{agent.name}: no speech within the limits in {tries}: {faults[nearest]}")
         able = [number for number, fault in enumerate(faults) if not fault] or list(range(len(made)))
         scores: dict[int, float] = {}
         how = ""

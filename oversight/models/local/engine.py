@@ -39,6 +39,9 @@ _COLLECTING = 0.005
 _WORTH_WAITING = 16
 """Tokens that a request must share with one that is being read, more than with what is stored, to wait for it."""
 
+_LOADING = threading.Lock()
+"""Held while weights are read: transformers makes models in a state of the whole process."""
+
 _CHECKED = 24
 """Tokens that a model reads when it is loaded, by its own attention and by ours."""
 
@@ -53,8 +56,8 @@ class Settings:
     device : of torch (``cpu``, ``cuda``, ``cuda:1``).
     max_batch : most sequences that run together, at least 1.
     max_step_tokens : most tokens of prompts in a step, at least 1; None for 512 on a processor, 4,096 elsewhere.
-    prefix_memory : most bytes of keys and values of texts read before; None for 4 GiB, or a quarter of what is
-        free where that is less.
+    prefix_memory : most bytes of keys and values of texts read before; None for 2 GiB, or an eighth of what
+        is free where that is less; on a GPU 16 GiB or a quarter.
     """
 
     dtype: str
@@ -229,7 +232,8 @@ class Engine:
         dtype = getattr(torch, self.settings.dtype)
         self._tokenizer = self.source.tokenizer()
         try:
-            model = self.source.weights(dtype)
+            with _LOADING:
+                model = self.source.weights(dtype)
             self._model = model.to(self.device)
         except Exception as error:
             if _out_of_memory(error):
@@ -576,11 +580,11 @@ def _before(stops: Sequence[str], pieces: Sequence[TokenProbabilities]) -> tuple
 
 
 def _default_memory(device: torch.device) -> int:
-    most = 4 * 2**30
+    most = 2 * 2**30
     if device.type == "cuda":
-        return min(most, torch.cuda.mem_get_info(device)[0] // 4)
+        return min(8 * most, torch.cuda.mem_get_info(device)[0] // 4)
     try:
-        return min(most, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+        return min(most, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8)
     except (AttributeError, ValueError, OSError):  # not on every system
         return most // 2
 

@@ -48,7 +48,7 @@ class LocalModel(Model):
     max_step_tokens : most tokens of prompts that are read between two tokens of running replies, at least 1; None
         for 512 on the processor, 4,096 on a GPU.
     prefix_memory : most gigabytes (2**30 bytes) of keys and values that are kept of texts read before, at least 0;
-        None for 4, or a quarter of what is free where that is less.
+        None for 2, or an eighth of what is free where that is less; on a GPU 16 or a quarter.
 
     Raises
     ------
