@@ -26,7 +26,7 @@ class DebateUntilSure(Protocol):
 
     rounds: int = Field(default=4, ge=1, description="most speeches of each debater")
     sure: float = Field(
-        default=0.95, ge=0.5, le=1, description="probability in [0.5, 1] of one answer that ends the debate"
+        default=0.95, ge=0.5, le=1, description="probability of one answer that ends the debate"
     )
 
     debater = Debater(instructions="You are {speaker} in a debate. Argue that the answer is {answer}.")
