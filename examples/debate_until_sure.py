@@ -25,9 +25,7 @@ class DebateUntilSure(Protocol):
     name = "debate_until_sure"
 
     rounds: int = Field(default=4, ge=1, description="most speeches of each debater")
-    sure: float = Field(
-        default=0.95, ge=0.5, le=1, description="probability of one answer that ends the debate"
-    )
+    sure: float = Field(default=0.95, ge=0.5, le=1, description="probability of one answer that ends the debate")
 
     debater = Debater(instructions="You are {speaker} in a debate. Argue that the answer is {answer}.")
     judge = Judge(instructions="You judge a debate. Decide which answer is correct.")
