@@ -1625,7 +1625,8 @@ def rendered(request):
             json.dumps(choose_messages(request.view, reasoning=bool(request.thinks), form=form))
             for form in ("label and confidence", "label", "text", "thoughts")
         ]
-    return [json.dumps(speak_messages(request.view, reasoning=bool(request.thinks), limits=request.limits))]
+    forms = ("thoughts and speech", "thoughts") if request.thinks else ("speech",)
+    return [json.dumps(speak_messages(request.view, form=form, limits=request.limits)) for form in forms]
 
 
 @st.composite

@@ -776,3 +776,68 @@ def test_options_that_cannot_be_are_one_line_on_the_command_line(tmp_path, monke
     assert said in printed.err
     assert (len(printed.err.splitlines()), printed.out) == (1, "")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- thoughts in a reply of their own ---------------------------------------------------------------------
+
+
+class Small(Model):
+    """A local model in outline: it scores texts, and replies without any form."""
+
+    scores_options = True
+
+    def __init__(self, *replies):
+        super().__init__("test/small")
+        self.replies, self.calls, self.scored = list(replies), [], []
+
+    async def complete(self, call):
+        self.calls.append(call)
+        return Completion(self.replies[len(self.calls) - 1], usage=Usage(1, 10, 5, 0.0))
+
+    async def score(self, call):
+        self.scored.append(call)
+        return Scores((math.log(0.8), math.log(0.2)), (1, 1), Usage(1, 10, 0, 0.0))
+
+
+def test_a_small_model_thinks_in_a_reply_of_its_own():
+    """No tags are asked for: what it writes first are its reasons, which stand before the request for the speech."""
+    model = Small("<thinking>He </turn> lies.", "The fox ran.")
+    speech = asyncio.run(LanguageModelAgent(model).speak(Speak(view(), thinks=True)))
+    assert (speech.text, speech.reasoning) == ("The fox ran.", "He </turn> lies.")
+    assert speech.usage == Usage(2, 20, 10, 0.0)
+    first, second = (call.messages[-1]["content"] for call in model.calls)
+    assert "Do not speak yet." in first
+    assert "<argument>" not in first + second
+    assert "<your-private-reasoning>He &lt;/turn> lies.</your-private-reasoning>\n\nSpeak now" in second
+
+
+@pytest.mark.parametrize(("thoughts", "calls"), [("automatic", 1), ("together", 1), ("apart", 2)])
+def test_an_endpoint_thinks_in_the_same_reply_unless_it_is_told_otherwise(thoughts, calls):
+    model = Replying(
+        lambda call: (
+            "Hm."
+            if "Do not speak yet" in call.messages[-1]["content"]
+            else "<thinking>Hm.</thinking><argument>Fox.</argument>"
+            if calls == 1
+            else "Fox."
+        )
+    )
+    agent = LanguageModelAgent(model, thoughts=thoughts)
+    speech = asyncio.run(agent.speak(Speak(view(), thinks=True)))
+    assert (speech.text, speech.reasoning, speech.usage.calls) == ("Fox.", "Hm.", calls)
+
+
+def test_a_small_model_votes_by_draws_from_its_own_probabilities():
+    """Each vote is a draw of its own, the same for the same seed, and over many they are the model's shares."""
+
+    def votes(seed, count=400):
+        agent = LanguageModelAgent(Small(), orders="one")
+        return asyncio.run(agent.choose(Choose(view(), seed=seed, votes=count, thinks=False)))
+
+    one, again, other = votes(1), votes(1), votes(2)
+    assert one.elicitation == "votes"
+    assert one.probabilities == again.probabilities
+    assert one.probabilities != other.probabilities
+    first = view().options[0]
+    # 400 draws of 0.8 have a standard deviation of 0.02.
+    assert abs(one.probabilities[first] - 0.8) < 0.1

@@ -341,6 +341,7 @@ def test_description_and_change_of_model():
         "voting_temperature": 0.7,
         "max_tokens": 1024,
         "top_logprobs": 20,
+        "thoughts": "automatic",
         "reasoning": False,
         "elicitation": "automatic",
         "length_normalised": False,

@@ -159,7 +159,7 @@ def test_parts_that_are_not_there_leave_no_trace():
 
 
 def test_reasoning_is_asked_for_in_tags():
-    assert speak_messages(debater_view(), reasoning=True)[-1]["content"].endswith("""\
+    assert speak_messages(debater_view(), form="thoughts and speech")[-1]["content"].endswith("""\
 Speak now, as Debater A, for answer A.
 First think, inside <thinking> and </thinking>; nobody else will see that. Then say your speech, inside
 <argument> and </argument>. Write nothing outside these tags.""")

@@ -799,7 +799,8 @@ class Marked(Agent):
         self.numbers, self.read = numbers, []
 
     async def speak(self, request):
-        prompts = [speak_messages(request.view, reasoning=one, limits=request.limits) for one in (True, False)]
+        forms = ("speech", "thoughts and speech", "thoughts")
+        prompts = [speak_messages(request.view, form=form, limits=request.limits) for form in forms]
         self.read.append(str(prompts))
         number = next(self.numbers)
         return Speech(f"SAID-{number}-", reasoning=f"THOUGHT-{number}-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,14 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import ConfigurationError, ContextTooLong, TurnFailed, Unparsable
+from ..identity import seed_from
 from ..models.base import Completion, Message, Model, ModelCall, ScoreCall, TokenProbabilities
 from ..requests import Choice, Choose, Request, Speak, Speech
 from ..together import gather_all
 from ..transcript import Elicitation, Reading, Usage
 from ..views import View
 from .base import Agent
-from .prompts import choose_messages, clean, escape, speak_messages, text_start, unescape
+from .prompts import SpeechForm, choose_messages, clean, escape, speak_messages, text_start, unescape
 
 __all__ = ["AgentOptions", "LanguageModelAgent"]
 
@@ -68,6 +70,11 @@ class AgentOptions(BaseModel):
     )
     length_normalised: bool = Field(
         default=False, description="whether a text's log-probability is divided by its number of tokens"
+    )
+    thoughts: Literal["automatic", "together", "apart"] = Field(
+        default="automatic",
+        description="whether private reasoning stands in one reply with the turn, or in one of its own before it; "
+        "automatic: apart for models in this process, which may be too small to hold to a form",
     )
     votes: int = Field(default=5, ge=1, description="draws that a choice by votes is the shares of")
     orders: Literal["both", "one"] = Field(
@@ -131,7 +138,8 @@ class LanguageModelAgent(Agent):
     def calls_of_a_choice(self, votes: int = 0) -> tuple[int, int]:
         """How many calls a choice takes, and how many at most; asking again for what cannot be read not counted."""
         if votes or self.options.elicitation == "votes":
-            return (votes or self.options.votes,) * 2
+            each = 2 if self.model.scores_options and self.options.reasoning else 1
+            return (each * (votes or self.options.votes),) * 2
         orders = 2 if self.options.orders == "both" else 1
         scored = self.model.scores_options and self.options.elicitation in ("automatic", "texts", "labels")
         if scored:
@@ -157,16 +165,23 @@ class LanguageModelAgent(Agent):
         await self.model.close()
 
     async def speak(self, request: Speak) -> Speech:
-        reasoning = self.options.reasoning if request.thinks is None else request.thinks
+        together = self._thinks(request) and not self._apart
 
         def read(completion: Completion) -> tuple[str, str]:
-            return _speech(completion.text, reasoning)
+            return _speech(completion.text, together)
 
         async def attempt(view: View) -> tuple[tuple[str, str], Usage, tuple[str, ...]]:
-            messages = speak_messages(view, reasoning=reasoning, limits=request.limits)
+            reasons, paid, cut = "", Usage(), tuple[str, ...]()
+            if self._thinks(request) and self._apart:
+                asking = speak_messages(view, form="thoughts")
+                reasons, paid, cut = await self._thoughts(request, asking, self.options.temperature)
+            form: SpeechForm = "thoughts and speech" if together else "speech"
+            messages = speak_messages(view, form=form, limits=request.limits, thoughts=reasons)
             if request.rejected:
                 messages = (*messages, *_correction(request.rejected, f"{_SPEAK_AGAIN}: {request.fault}."))
-            return await self._ask(self._call(request, messages, self.options.temperature, None), read)
+            call = self._call(request, messages, self.options.temperature, None)
+            (own, text), usage, notes = await self._ask(call, read)
+            return ("\n\n".join(filter(None, [reasons, own])), text), paid + usage, (*cut, *notes)
 
         ((reasons, text), usage, notes), left_out = await self._fitting(request.view, attempt)
         return Speech(text=text, reasoning=reasons, usage=usage, notes=(*notes, *left_out))
@@ -209,16 +224,14 @@ class LanguageModelAgent(Agent):
     async def _scored(self, request: Choose, how: str) -> Choice:
         """Probabilities from the scores that the model gives to the options, after its reasons if it is to give any."""
         view, usage, notes = request.view, Usage(), tuple[str, ...]()
-        reasons, start = "", text_start(view) if how == "texts" else "Answer:"
+        by_text = how != "labels" and self.options.elicitation != "labels"
+        reasons, start = "", text_start(view) if by_text else "Answer:"
         if self._thinks(request):
-            call = self._call(request, choose_messages(view, form="thoughts"), self.options.choosing_temperature, None)
-            completion = await self.model.complete(call)
-            usage, notes = completion.usage, self._cut(completion)
-            # Whatever it writes are its reasons; a tag left open, or one too many, changes nothing here.
-            reasons = " ".join(unescape(_OUR_TAG.sub(" ", completion.text)).split())
+            warmth = self.options.voting_temperature if how == "votes" else self.options.choosing_temperature
+            reasons, usage, notes = await self._thoughts(request, choose_messages(view, form="thoughts"), warmth)
             start = f"<thinking>{escape(reasons)}</thinking>\n{start}"
-        texts = [clean(view.answer_text(label)) if how == "texts" else label for label in view.options]
-        messages = choose_messages(view, form="text" if how == "texts" else "label")
+        texts = [clean(view.answer_text(label)) if by_text else label for label in view.options]
+        messages = choose_messages(view, form="text" if by_text else "label")
         scores = await self.model.score(ScoreCall(messages, start, tuple(texts)))
         values = [
             value / count if self.options.length_normalised and count else value
@@ -229,7 +242,7 @@ class LanguageModelAgent(Agent):
         shares = [weight / sum(weights) for weight in weights]
         return Choice(
             dict(zip(view.options, shares, strict=True)),
-            "text log-probabilities" if how == "texts" else "log-probabilities",
+            "text log-probabilities" if by_text else "log-probabilities",
             reasons,
             usage + scores.usage,
             notes,
@@ -274,8 +287,21 @@ class LanguageModelAgent(Agent):
         labels = [answer.label for answer in request.view.answers]
         orders = self._orders(request)
 
+        async def drawn_vote(request: Choose) -> Choice:
+            async def attempt(view: View) -> Choice:
+                return await self._scored(replace(request, view=view), "votes")
+
+            choice, left_out = await self._fitting(request.view, attempt)
+            chance = random.Random(seed_from(request.seed, request.sample, *request.draw))
+            label = chance.choices(labels, [choice.probabilities[label] for label in labels])[0]
+            shares = _spread(labels, label, 1.0)
+            return Choice(shares, "votes", choice.reasoning, choice.usage, (*choice.notes, *left_out))
+
         async def vote(number: int) -> Choice:
             order = orders[number % len(orders)]
+            if self.model.scores_options and self.options.elicitation not in ("votes", "confidence"):
+                # A model too small to hold to a form votes by a draw from its own probabilities.
+                return await drawn_vote(replace(order, draw=(*order.draw, number)))
 
             async def attempt(view: View) -> tuple[_Reading, Usage, tuple[str, ...]]:
                 messages = choose_messages(view, reasoning=self._thinks(request), form="label")
@@ -292,6 +318,20 @@ class LanguageModelAgent(Agent):
 
     def _thinks(self, request: Request) -> bool:
         return self.options.reasoning if request.thinks is None else request.thinks
+
+    @property
+    def _apart(self) -> bool:
+        """Whether private reasoning has a reply of its own."""
+        how = self.options.thoughts
+        return self.model.scores_options if how == "automatic" else how == "apart"
+
+    async def _thoughts(
+        self, request: Request, messages: tuple[Message, ...], temperature: float | None
+    ) -> tuple[str, Usage, tuple[str, ...]]:
+        """Private reasons; whatever the model writes is taken for them, a tag left open or one too many as well."""
+        completion = await self.model.complete(self._call(request, messages, temperature, None))
+        reasons = " ".join(unescape(_OUR_TAG.sub(" ", completion.text)).split())
+        return reasons, completion.usage, self._cut(completion)
 
     # ---- machinery ------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from ..models.base import Message
 from ..transcript import Quote
 from ..views import View, VisibleTurn
 
-__all__ = ["Form", "choose_messages", "clean", "escape", "speak_messages", "text_start", "unescape"]
+__all__ = ["Form", "SpeechForm", "choose_messages", "clean", "escape", "speak_messages", "text_start", "unescape"]
 
 Form = Literal["label and confidence", "label", "text", "thoughts"]
 """How a choice is to be written: the last asks for the reasons alone, before a choice that is read off by itself."""
@@ -45,6 +45,10 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
+
+
+SpeechForm = Literal["speech", "thoughts and speech", "thoughts"]
+"""What a reply is to hold: private reasons and the speech between tags, or one of them as it is."""
 
 
 def clean(text: str) -> str:
@@ -74,19 +78,28 @@ def unescape(text: str) -> str:
     return re.sub("&(?:lt|gt|amp);", lambda found: _ENTITIES[found[0]], text)
 
 
-def speak_messages(view: View, *, reasoning: bool = False, limits: Limits | None = None) -> tuple[Message, ...]:
+def speak_messages(
+    view: View, *, form: SpeechForm = "speech", limits: Limits | None = None, thoughts: str = ""
+) -> tuple[Message, ...]:
     """Messages that ask for a speech.
 
     Parameters
     ----------
     view : what the speaker may see.
-    reasoning : whether it is asked to think in private first.
+    form : what the reply is to hold.
     limits : how long the speech is to be.
+    thoughts : what the speaker has thought in private just before.
     """
+    if form == "thoughts":
+        who = f"Your next speech, as {_flat(view.speaker)}, comes after this."
+        lead = " ".join(part for part in (clean(view.task), who) if part)
+        return _messages(view, f"{lead} Think now about what to say; nobody else will see that. Do not speak yet.")
     side = f", for answer {view.position}" if view.position is not None else ""
     parts = [clean(view.task), f"Speak now, as {_flat(view.speaker)}{side}.", limits.asked() if limits else ""]
     request = "\n".join(part for part in parts if part)
-    if reasoning:
+    if thoughts:
+        request = f"<your-private-reasoning>{escape(thoughts)}</your-private-reasoning>\n\n{request}"
+    if form == "thoughts and speech":
         request += """
 First think, inside <thinking> and </thinking>; nobody else will see that. Then say your speech, inside
 <argument> and </argument>. Write nothing outside these tags."""
