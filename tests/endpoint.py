@@ -15,6 +15,7 @@ A reply is a dictionary; all of its entries may be left out.
     delay       seconds before it is sent
     hang_up     close the connection instead
     refuse      [words, body]: if any of the words is a key of the request, this body as a 400 instead
+    by_words    [[words, reply], ...]: the first reply whose words stand in the last message, instead
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ def _completion(reply: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _respond(reply: dict[str, Any], asked: dict[str, Any]) -> tuple[int, str, str]:
+    for words, other in reply.get("by_words", ()):
+        if words in asked["messages"][-1]["content"]:
+            reply = other
+            break
     words, refusal = reply.get("refuse", ([], None))
     if any(word in asked for word in words):
         return 400, "application/json", json.dumps(refusal)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from oversight.arenas.passage import Passage
 from oversight.cli import main
 from oversight.errors import ConfigurationError, UnknownName
 from oversight.limits import Limits
+from oversight.models.openai_compatible import ModelOptions
 from oversight.presets import PRESETS, find_preset
 from oversight.protocols.consultancy import Consultancy
 from oversight.protocols.debate import Debate
@@ -24,6 +27,9 @@ TINY = Path(__file__).with_name("tiny.py")
 _specification = importlib.util.spec_from_file_location("oversight_test_tiny", TINY)
 tiny = importlib.util.module_from_spec(_specification)
 _specification.loader.exec_module(tiny)
+_specification = importlib.util.spec_from_file_location("oversight_test_endpoint", TINY.with_name("endpoint.py"))
+endpoints = importlib.util.module_from_spec(_specification)
+_specification.loader.exec_module(endpoints)
 
 SUMS = f"{TINY}:Sums"
 CAST = ("--debaters", "scripted/quoter", "--judges", "scripted/longest", "--limit", "2")
@@ -267,6 +273,61 @@ def test_a_preset_is_played_to_its_end_from_the_command_line(name, judge, capsys
         stops = name == "michael2023"
         assert (record["judge_score"] is not None) == stops
         assert all(turn["text"] for turn in record["turns"] if turn["kind"] == "speech")
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    with endpoints.running() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_played_to_its_end_by_an_endpoint(name, endpoint, tmp_path):
+    """On the passage arena, with a real endpoint process: every verdict scored, quotations checked, words in bounds."""
+    story = tmp_path / "quality.jsonl"
+    item = {"question": "Who left?", "options": ["the captain", "the cook", "the maid"], "gold_label": 1}
+    text = "The captain wasn't there. He had left long ago."
+    story.write_text(json.dumps({"article_id": "1", "article": text, "questions": [item]}), encoding="utf-8")
+    argument = f"Look at <quote>He had left long ago</quote>. {'It says so. ' * 30}"
+    longer = f"Look at <quote>He had left long ago</quote>. {'It says so. ' * 60}"
+    verdict = "Answer: A\nConfidence: 97%"
+    endpoint.answer(
+        then={
+            "by_words": [
+                ["Confidence: <0-100>%", {"text": f"<thinking>Hm.</thinking>\n{verdict}"}],
+                ["the questions whose answers would help you", {"text": "Where is it written?"}],
+                ["about 200 words", {"text": f"<thinking>Now.</thinking><argument>{longer}</argument>"}],
+                ["<argument> and </argument>", {"text": f"<thinking>Now.</thinking><argument>{argument}</argument>"}],
+            ],
+            "text": argument,
+        }
+    )
+    options = {name: ModelOptions(base_url=endpoint.base_url) for name in ("openai/strong", "openai/weak")}
+    result = tournament(
+        Passage(data=str(story)),
+        debaters=["openai/strong"],
+        judges=["openai/weak"],
+        preset=name,
+        options=options,
+        log_dir=tmp_path / "run",
+    )
+    records = [record for record in result.episodes() if record["purpose"] == "comparison"]
+    assert {record["protocol"] for record in records} == set(TITLES[name])
+    assert [record["reason"] for record in records if record["status"] != "scored"] == []
+    for record in records:
+        for turn in record["turns"]:
+            if turn["kind"] == "speech" and turn["role"] != "judge":
+                assert [quote["verified"] for quote in turn["quotes"]] == [True]
+                assert not any(note.startswith("outside") for note in turn.get("notes", ()))
+                assert turn.get("reasoning", "") == ("Now." if name == "khan2024" else "")
+            elif turn["kind"] == "verdict":
+                assert len(turn["readings"]) == 2
+                assert max(turn["probabilities"]) == pytest.approx(0.97)
+    judged = [body for body in endpoint.bodies() if body["model"] == "weak"]
+    naive = [body for body in judged if "<material" not in json.dumps(body)]
+    assert naive
+    assert not any("wasn't there" in json.dumps(body) for body in naive)
+    assert all(body["messages"][-1]["content"].count("Now.") == 0 for body in judged)
 
 
 def test_khans_debates_are_debated_as_they_are_in_the_paper(tmp_path):
