@@ -74,7 +74,7 @@ class MultipleChoice(Arena):
         default=None, ge=2, description="answers of a question whose wrong ones are made: 4, or all recorded and one"
     )
     shapes: Literal["alike", "all"] = Field(
-        default="alike", description="recorded wrong numbers: those like right ones (whole, not negative), or all"
+        default="all", description="recorded wrong numbers: all, or those like right ones (whole, not negative) alone"
     )
 
     def questions(self, limit: int | None, seed: int) -> Sequence[Question]:
@@ -933,8 +933,10 @@ class RecordedSolver(Agent):
         return Speech("I have nothing to add to my solution." if said else solution.text)
 
     async def choose(self, request: Choose) -> Choice:
-        """Probability 1 for the answer that its solution reached."""
+        """Probability 1 for the answer that its solution reached; raises TurnFailed before speeches of others."""
         view = request.view
+        if any(not turn.own for turn in view.turns):
+            raise TurnFailed(f"{self.name} answers alone and hears nobody: let a model judge (--judges MODEL)")
         solution = self._solution(view)
         if solution.answer is None:
             raise TurnFailed(f"{self.name} has no answer: {solution.reason}")

@@ -163,6 +163,10 @@ class Role:
         claim = {"claim": self.claim_instructions} if self.argues_for_an_answer else {}
         return {"instructions": self.instructions, **claim, **self.tasks}
 
+    def told(self, text: str) -> Self:
+        """The same role with one of its tasks in place of its instructions."""
+        return replace(self, instructions=self.tasks[text])
+
     def with_texts(self, texts: Mapping[str, str]) -> Self:
         """The same role with some of its :meth:`texts` replaced."""
         changed = {**self.texts(), **texts}

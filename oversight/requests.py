@@ -72,13 +72,15 @@ class Choose(Request):
     Parameters
     ----------
     votes : how many separate draws the probabilities are the shares of; 0 for the agent's own way.
+    of_speeches : whether what is chosen from are whole speeches: how likely their words are says nothing then.
     """
 
     votes: int = 0
+    of_speeches: bool = False
 
     @property
     def key(self) -> str:
-        return digest([super().key, self.votes])
+        return digest([super().key, self.votes, self.of_speeches])
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ yourself. State your case to an examiner who cannot see all that you see, and wh
         tasks={"answer": "Answer the examiner's questions, one by one."},
     )
     examiner = Judge(
-        instructions="""You are the examiner. {positions} The claim may be correct or not, and says nothing about
-which answer is correct. Find that out by questions that bring out contradictions, with what was said before or with
+        instructions="""You are the examiner. {positions} The claim may be correct or not. Find out which answer is
+correct, by questions that bring out contradictions, with what was said before or with
 what you know; then decide which answer is correct.""",
         tasks={"ask": f"Ask your next questions, at most five. If you have none left, write only: {NO_MORE}."},
     )
@@ -58,7 +58,7 @@ what you know; then decide which answer is correct.""",
         claimant = self.claimant.seat(0)
         case = claimant.argues().but(limits=self.limits)
         graph = case >> together(*(self._examination(number) for number in range(self.repeats)))
-        return claimant.claims() >> graph if self.positions == "open" else graph
+        return claimant.claims().but(heard_by=()) >> graph if self.positions == "open" else graph
 
     def _examination(self, number: int) -> Graph:
         """One examination, which hears of no other."""

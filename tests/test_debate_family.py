@@ -381,7 +381,7 @@ DEBATE = {
             "Debater": [""],
             "Debater A": ["=A", "=A A1 B1"],
             "Debater B": ["=A", "=A A1 B1"],
-            "Judge": ["=A A1 B1 A2 B2"],
+            "Judge": ["A1 B1 A2 B2"],
         },
     ),
     "open, opening": (
@@ -394,7 +394,7 @@ DEBATE = {
             "Debater": [""],
             "Debater A": ["=A", "=A A1 B1"],
             "Debater B": ["=A", "=A A1 B1 A2"],
-            "Judge": ["=A A1 B1 A2 B2"],
+            "Judge": ["A1 B1 A2 B2"],
         },
     ),
     "open, three answers": (
@@ -403,7 +403,7 @@ DEBATE = {
         holding_a(0.5),
         {"A": "debater 1", "B": "debater 2", "C": "debater 3"},
         "=A A1 B1 C1 judge=50/25/25",
-        {"Debater": [""], **{f"Debater {label}": ["=A"] for label in "ABC"}, "Judge": ["=A A1 B1 C1"]},
+        {"Debater": [""], **{f"Debater {label}": ["=A"] for label in "ABC"}, "Judge": ["A1 B1 C1"]},
     ),
     "open, with a prior: before the claim, which it does not reach": (
         Debate(rounds=1, positions="open", prior=True),
@@ -415,7 +415,7 @@ DEBATE = {
             "Debater": [""],
             "Debater A": ["judge=30/70 =A"],
             "Debater B": ["judge=30/70 =A"],
-            "Judge": ["", "judge=30/70 =A A1 B1"],
+            "Judge": ["", "judge=30/70 A1 B1"],
         },
     ),
     "the best of two by the judge": (
@@ -651,7 +651,7 @@ CONSULTANCY = {
         holding_a(0.5),
         {"A": "consultant 1"},
         "=A A1 A2 judge=50/50",
-        {"Consultant": [""], "Consultant A": ["=A", "=A A1"], "Judge": ["=A A1 A2"]},
+        {"Consultant": [""], "Consultant A": ["=A", "=A A1"], "Judge": ["A1 A2"]},
     ),
     "open, three answers": (
         Consultancy(rounds=1, positions="open"),
@@ -659,7 +659,7 @@ CONSULTANCY = {
         holding_a(0.5),
         {"A": "consultant 1"},
         "=A A1 judge=50/25/25",
-        {"Consultant": [""], "Consultant A": ["=A"], "Judge": ["=A A1"]},
+        {"Consultant": [""], "Consultant A": ["=A"], "Judge": ["A1"]},
     ),
     "open, as with people: prior, questions, until the judge is sure": (
         Consultancy(rounds=8, positions="open", interactive=True, prior=True, stop="sure"),
@@ -672,9 +672,9 @@ CONSULTANCY = {
             "Consultant A": ["judge=50/50 =A", "judge=50/50 =A A1 judge=79/21 judge-1"],
             "Judge": [
                 "",
-                "ask: judge=50/50 =A A1 judge=79/21",
-                "judge=50/50 =A A1",
-                "judge=50/50 =A A1 judge=79/21 judge-1 A2",
+                "ask: judge=50/50 A1 judge=79/21",
+                "judge=50/50 A1",
+                "judge=50/50 A1 judge=79/21 judge-1 A2",
             ],
         },
     ),
@@ -1360,8 +1360,8 @@ def test_an_open_claim_is_what_is_examined():
     assert agent.saw(protocol, 3) == {
         "Claimant": [""],
         "Claimant A": ["=A"],
-        "Examinee": ["answer: =A A1 Why?"],
-        "Examiner": ["=A A1 Why? examinee-1", "ask: =A A1"],
+        "Examinee": ["answer: A1 Why?"],
+        "Examiner": ["A1 Why? examinee-1", "ask: A1"],
     }
     for view in agent.views:
         if view.role in ("examiner", "examinee"):
@@ -1721,3 +1721,15 @@ def test_hidden_material_changes_nothing_for_a_judge_but_what_is_said(episode):
         )
 
     assert judged("one story") == judged("another")
+
+
+@pytest.mark.parametrize("protocol", [Debate(rounds=1, positions="open"), Consultancy(rounds=1, positions="open")])
+def test_a_judge_of_open_positions_is_told_no_falsehood(protocol):
+    """Who chose is not the judge's to see, nobody was told what to argue for, and edited texts hold for it as well."""
+    agent = Player()
+    play(protocol, agent, seating=TWO)
+    (judged,) = [view for view in agent.views if view.role == "judge"]
+    assert "told to" not in judged.instructions
+    assert not any("I hold that" in turn.text for turn in judged.turns)
+    assigned = type(protocol)(rounds=1)
+    assert "told to" in assigned.roles()["judge"].instructions

@@ -60,6 +60,8 @@ def test_every_command_is_carried_out(command, data, a_run, tmp_path):
         before = words[place - 1]
         if re.match(r"(openai|hf|vllm)/", word):
             word = "scripted/quoter" if before in ("--debater", "--debaters") else "scripted/longest"
+        if before == "--agents":
+            word = "scripted/quoter,scripted/longest"
         word = {"nyu-debate-2023/pub": str(data / "nyu-debate-2023/pub"), "LOGDIR": str(a_run)}.get(word, word)
         word = {"example_model_solutions.jsonl": str(solutions), "logs/nyu": str(tmp_path / "nyu")}.get(word, word)
         replaced.append(str(tmp_path / "prompts") if word == "my_prompts" else word)

@@ -536,7 +536,7 @@ def failed(make, *arguments):
 
 @pytest.fixture
 def recorded(tmp_path):
-    arena = MultipleChoice(data=str(write(tmp_path / "solutions.jsonl", *ROWS)))
+    arena = MultipleChoice(data=str(write(tmp_path / "solutions.jsonl", *ROWS)), shapes="alike")
     return arena, {question.text: question for question in arena.questions(None, 1)}
 
 
@@ -551,8 +551,9 @@ def test_wrong_answers_are_those_that_were_reached(recorded):
     assert all(len(question.answers) == 3 for question in questions.values())
 
 
-def test_all_shapes_are_kept_where_that_is_asked_for(tmp_path):
-    questions = ask(write(tmp_path / "solutions.jsonl", *ROWS), shapes="all")
+def test_all_shapes_are_kept_unless_only_those_like_right_ones_are_asked_for(tmp_path):
+    """What a solver reached is offered, so that it is wrong where it is wrong, and not without an answer."""
+    questions = ask(write(tmp_path / "solutions.jsonl", *ROWS))
     assert "12.5" in next(question for question in questions if question.text == "How far?").answers
 
 
@@ -656,6 +657,19 @@ def test_a_tournament_measures_recorded_solvers_alone(recorded, tmp_path):
     }
     capability = result.capability["agents"]
     assert capability["recorded/strong"]["value"] > capability["recorded/weak"]["value"]
+
+
+def test_a_recorded_solver_judges_nobody(recorded, tmp_path):
+    """It hears nothing, so its verdict on speeches would be no oversight."""
+    arena, _ = recorded
+    cast = {"consultant": "recorded/strong", "judge": "recorded/weak"}
+    result = oversight.run("consultancy(rounds=1,positions=open)", arena, log_dir=tmp_path / "log", **cast)
+    records = list(result.episodes())
+    assert records
+    assert {record["status"] for record in records} == {"unscored"}
+    heard = [record["reason"] for record in records if any(turn["kind"] == "speech" for turn in record["turns"])]
+    assert heard
+    assert set(heard) == {"recorded/weak answers alone and hears nobody: let a model judge (--judges MODEL)"}
 
 
 # ---- the real files ---------------------------------------------------------------------------------------------

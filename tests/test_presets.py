@@ -440,7 +440,7 @@ def test_prompts_are_written_to_be_edited(tmp_path, capsys):
     assert main(["prompts", "debate", str(folder)]) == 0
     printed = capsys.readouterr().out.splitlines()
     names = ["debater.txt", "debater.claim.txt", "debater.draft.txt", "debater.criticise.txt", "debater.rewrite.txt"]
-    names += ["judge.txt", "judge.ask.txt"]
+    names += ["judge.txt", "judge.ask.txt", "judge.open.txt"]
     assert printed[: len(names)] == [str(folder / name) for name in names]
     assert f"oversight run debate --prompts {folder}" in printed[-1]
     assert set(written(folder)) == set(names)

@@ -111,7 +111,7 @@ CASES = {
             "Debater": [""],
             "Debater A": ["I hold that answer A is correct."],
             "Debater B": ["I hold that answer A is correct."],
-            "Judge": ["I hold that answer A is correct. A2 B1"],
+            "Judge": ["A2 B1"],
         },
     ),
     "debate, open, three answers": (
@@ -129,7 +129,7 @@ CASES = {
             "Debater A": ["I hold that answer A is correct."],
             "Debater B": ["I hold that answer A is correct. A2"],
             "Debater C": ["I hold that answer A is correct. A2 B1"],
-            "Judge": ["I hold that answer A is correct. A2 B1 C1"],
+            "Judge": ["A2 B1 C1"],
         },
     ),
     "consultancy, single": (

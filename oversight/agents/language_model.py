@@ -135,15 +135,20 @@ class LanguageModelAgent(Agent):
         """Most tokens of a reply."""
         return self.options.max_tokens
 
-    def calls_of_a_choice(self, votes: int = 0) -> tuple[int, int]:
+    def calls_of_a_speech(self, thinks: bool | None = None) -> int:
+        """How many calls a speech takes; asking again for what cannot be read not counted."""
+        return 2 if self._apart and (self.options.reasoning if thinks is None else thinks) else 1
+
+    def calls_of_a_choice(self, votes: int = 0, thinks: bool | None = None) -> tuple[int, int]:
         """How many calls a choice takes, and how many at most; asking again for what cannot be read not counted."""
+        reasons = self.options.reasoning if thinks is None else thinks
         if votes or self.options.elicitation == "votes":
-            each = 2 if self.model.scores_options and self.options.reasoning else 1
-            return (each * (votes or self.options.votes),) * 2
+            drawn = self.model.scores_options and self.options.elicitation not in ("votes", "confidence")
+            return ((2 if drawn and reasons else 1) * (votes or self.options.votes),) * 2
         orders = 2 if self.options.orders == "both" else 1
         scored = self.model.scores_options and self.options.elicitation in ("automatic", "texts", "labels")
         if scored:
-            calls = orders * (2 if self.options.reasoning else 1)
+            calls = orders * (2 if reasons else 1)
             return calls, calls
         return orders, orders + (self.options.votes if self.options.elicitation == "automatic" else 0)
 
@@ -190,6 +195,8 @@ class LanguageModelAgent(Agent):
         how = "votes" if request.votes else self.options.elicitation
         if how == "automatic" and self.model.scores_options:
             how = "texts"
+        if how == "texts" and request.of_speeches:
+            how = "labels"
         if how == "votes":
             return await self._by_votes(request, request.votes or self.options.votes)
         offered = await gather_all([self._read(one, how) for one in self._orders(request)])
@@ -283,7 +290,7 @@ class LanguageModelAgent(Agent):
         return Choice(shares, "stated confidence", reading.reasoning, usage, notes)
 
     async def _by_votes(self, request: Choose, votes: int) -> Choice:
-        """The shares of several draws, half of them with the options in the other order."""
+        """The shares of several draws, every other one with the options in the other order."""
         labels = [answer.label for answer in request.view.answers]
         orders = self._orders(request)
 
@@ -295,7 +302,8 @@ class LanguageModelAgent(Agent):
             chance = random.Random(seed_from(request.seed, request.sample, *request.draw))
             label = chance.choices(labels, [choice.probabilities[label] for label in labels])[0]
             shares = _spread(labels, label, 1.0)
-            return Choice(shares, "votes", choice.reasoning, choice.usage, (*choice.notes, *left_out))
+            notes = (*choice.notes, *left_out, f"votes drawn from its {choice.elicitation}")
+            return Choice(shares, "votes", choice.reasoning, choice.usage, notes)
 
         async def vote(number: int) -> Choice:
             order = orders[number % len(orders)]
@@ -399,11 +407,19 @@ def _correction(reply: str, wanted: str) -> tuple[Message, ...]:
 
 
 def _without_oldest_round(view: View) -> View:
-    """The view without its oldest turns, up to the first by a speaker who has spoken before."""
+    """The view without its oldest turns, up to the first by a speaker who has spoken in public before.
+
+    The drafts of the turn that is asked for stay as long as there is anything else: the task is about them.
+    """
+    last = len(view.turns)
+    while last and view.turns[last - 1].private:
+        last -= 1
+    last = last or len(view.turns)
     speakers: set[str] = set()
     count = 0
-    while count < len(view.turns) and view.turns[count].speaker not in speakers:
-        speakers.add(view.turns[count].speaker)
+    while count < last and view.turns[count].speaker not in speakers:
+        if not view.turns[count].private:
+            speakers.add(view.turns[count].speaker)
         count += 1
     return replace(view, turns=view.turns[count:], omitted=view.omitted + count)
 

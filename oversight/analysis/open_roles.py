@@ -55,12 +55,12 @@ def open_roles(records: Iterable[Mapping[str, Any]]) -> list[OpenRow]:
     Raises
     ------
     ConfigurationError
-        if no episode has a speaker whose own answer is known.
+        if nobody argues in any episode.
     """
     records = list(records)
     held = _held(records)
     kept: dict[tuple[str, str, str, str, Literal["run", "kept"]], list[tuple[float, bool, str]]] = defaultdict(list)
-    left_out: dict[tuple[str, str, str, str, str], int] = defaultdict(int)
+    left_out: dict[tuple[str, str, str, str, Literal["run", "kept"]], int] = defaultdict(int)
     for record in records:
         if record["purpose"] != "comparison" or not record["arguing"]:
             continue
@@ -76,10 +76,9 @@ def open_roles(records: Iterable[Mapping[str, Any]]) -> list[OpenRow]:
             left_out[key] += 1
             continue
         kept[key].append((one.credit, own == one.correct, one.source))
-    if not kept:
+    if not kept and not left_out:
         raise ConfigurationError(
-            "no episode has a speaker whose own answer is known: run a tournament, which asks every agent alone, "
-            "or a protocol with positions=open"
+            "nobody argues in these episodes: run a tournament, which asks every agent alone, or positions=open"
         )
     return [
         OpenRow(
@@ -92,7 +91,7 @@ def open_roles(records: Iterable[Mapping[str, Any]]) -> list[OpenRow]:
             _estimate([row for row in rows if not row[1]]),
             left_out[key],
         )
-        for key, rows in kept.items()
+        for key, rows in ((key, kept.get(key, [])) for key in dict.fromkeys([*kept, *left_out]))
     ]
 
 

@@ -66,7 +66,7 @@ def _ask(view: View) -> str:
 
 def _echo(view: View) -> str:
     if view.position is None:
-        raise TurnFailed("scripted/echo has no answer to argue for: cast it in a role that argues")
+        raise TurnFailed("this script has no answer to argue for here: cast it in a role that argues")
     return f"I argue for {view.position}: {view.answer_text(view.position)}"
 
 

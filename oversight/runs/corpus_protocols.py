@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ..persuasion import LEAST_PROBABILITY
 from ..protocol import Consultant, Debater, Graph, Judge, Protocol, in_turn, together
 from ..transcript import Transcript
 
@@ -58,9 +59,9 @@ class _Recorded(Protocol):
         return reduce(rshift, parts)
 
     def judge_score(self, transcript: Transcript, probability: float) -> float | None:
-        """log2 p(correct) less 0.05 for each round; None where the probability is 0."""
+        """log2 p(correct) less 0.05 for each round; a probability below 2**-20 counts as that."""
         rounds = max(Counter(turn.seat for turn in transcript if turn.answer is not None).values(), default=0)
-        return math.log2(probability) - 0.05 * rounds if probability > 0 else None
+        return math.log2(max(probability, LEAST_PROBABILITY)) - 0.05 * rounds
 
 
 class NyuDebate(_Recorded):

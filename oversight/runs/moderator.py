@@ -342,7 +342,9 @@ class EpisodeModerator:
             by_answer={},
             task="Here are drafts of your next speech. Pick the one that serves you best.",
         )
-        choice = await respond(agent, Choose(picking, seed, self.episode.sample, draw, False), self.journal)
+        choice = await respond(
+            agent, Choose(picking, seed, self.episode.sample, draw, False, of_speeches=True), self.journal
+        )
         return list(_distribution(agent, choice, labels).values()), choice.usage
 
     def _spoken(self, instance: Instance, agent: Agent, answer: int | None, speech: Speech) -> Turn:

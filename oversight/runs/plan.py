@@ -283,21 +283,23 @@ class Plan:
                 step, longest = instance.step, self._longest(name)
                 spoken = [compiled.unrolled.instances[one].step.seat for one in instance.hears]
                 said = sum(self._longest(player(episode.cast, episode.seating, one)) for one in spoken)
+                agent = self.agents[name]
                 if step.kind == "speech":
                     tries = step.limits.tries if step.limits is not None else 1
                     # A try after the first is shown the one before it.
                     prompt = self._prompt(seat, around, said, heard) + (longest if tries > 1 else 0)
-                    self._add(totals, seat, name, step.candidates, step.candidates * tries, prompt)
+                    each = agent.calls_of_a_speech(step.thinks) if isinstance(agent, LanguageModelAgent) else 1
+                    self._add(totals, seat, name, each * step.candidates, each * step.candidates * tries, prompt)
                     if step.candidates > 1 and step.preferred_by is not None:
                         ranking = step.preferred_by
                         who, own = player(episode.cast, episode.seating, ranking), ranking == seat
-                        usual, most = self._choice_calls(who)
+                        usual, most = self._choice_calls(who, thinks=False)
                         times = 1 if own else step.candidates
                         shown = said + (2 * step.candidates if own else 1) * longest
                         prompt = self._prompt(ranking, around, shown, heard + 3)
                         self._add(totals, ranking, who, usual * times, most * times, prompt)
                 else:
-                    usual, most = self._choice_calls(name, step.votes)
+                    usual, most = self._choice_calls(name, step.votes, step.thinks)
                     self._add(totals, seat, name, usual, most, self._prompt(seat, around, said, heard))
         return [self._role_cost(role, name, *entry) for (role, name), entry in totals.items()]
 
@@ -305,9 +307,9 @@ class Plan:
         """Most tokens of a reply of an agent; 0 for one that makes no tokens."""
         return getattr(self.agents[name], "max_tokens", 0)
 
-    def _choice_calls(self, name: str, votes: int = 0) -> tuple[int, int]:
+    def _choice_calls(self, name: str, votes: int = 0, thinks: bool | None = None) -> tuple[int, int]:
         agent = self.agents[name]
-        return agent.calls_of_a_choice(votes) if isinstance(agent, LanguageModelAgent) else (1, 1)
+        return agent.calls_of_a_choice(votes, thinks) if isinstance(agent, LanguageModelAgent) else (1, 1)
 
     @staticmethod
     def _prompt(seat: Seat, around: tuple[int, int], said: int, turns: int) -> int:
