@@ -86,7 +86,9 @@ def one_line(error: ValidationError, what: str, model: type[BaseModel]) -> Confi
     if first["type"] == "missing":
         field = model.model_fields[option]
         return ConfigurationError(f"{what} needs the option {option!r}: {field.description or 'give it a value'}")
-    return ConfigurationError(f"{what}: option {option!r} = {first['input']!r}: {first['msg']}")
+    return ConfigurationError(
+        f"{what}: option {option!r} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+    )
 
 
 def _build(group: str, text: str, options: dict[str, Any], base: type[Kind]) -> Kind:

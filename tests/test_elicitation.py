@@ -841,3 +841,47 @@ def test_a_small_model_votes_by_draws_from_its_own_probabilities():
     first = view().options[0]
     # 400 draws of 0.8 have a standard deviation of 0.02.
     assert abs(one.probabilities[first] - 0.8) < 0.1
+
+
+def test_the_drafts_of_the_turn_that_is_asked_for_are_left_out_last():
+    """The task is about them; the rounds before go first, the oldest of them first."""
+
+    def said(speaker, text, **changes):
+        return VisibleTurn(speaker, speaker[-1], text, own=speaker == "Debater A", **changes)
+
+    turns = (said("Debater A", "A1"), said("Debater B", "B1"), said("Debater A", "A2"), said("Debater B", "B2"))
+    drafts = (said("Debater A", "DRAFT", private=True), said("Debater A", "CRITIQUE", private=True))
+    seen = []
+
+    class Narrow(Model):
+        async def complete(self, call):
+            content = call.messages[-1]["content"]
+            seen.append([word for word in ("A1", "B1", "A2", "B2", "DRAFT", "CRITIQUE") if f"\n{word}\n" in content])
+            if len(seen[-1]) > 2:
+                raise ContextTooLong("test/narrow", 100, 50)
+            return Completion("Yes.", usage=Usage(1, 1, 1, 0.0))
+
+    speech = asyncio.run(LanguageModelAgent(Narrow("test/narrow")).speak(Speak(view(turns=(*turns, *drafts)))))
+    assert seen == [
+        ["A1", "B1", "A2", "B2", "DRAFT", "CRITIQUE"],
+        ["A2", "B2", "DRAFT", "CRITIQUE"],
+        ["DRAFT", "CRITIQUE"],
+    ]
+    assert speech.text == "Yes."
+    assert any("4 oldest turns" in note for note in speech.notes)
+
+
+@pytest.mark.parametrize(("thinks", "speech", "choice"), [(None, 1, (2, 2)), (False, 1, (2, 2)), (True, 2, (4, 4))])
+def test_calls_are_counted_by_what_the_turn_asks_for(thinks, speech, choice):
+    """A step that wants reasons of a small model takes a call more for each reading, and for the speech."""
+    agent = LanguageModelAgent(Small())
+    assert agent.calls_of_a_speech(thinks) == speech
+    assert agent.calls_of_a_choice(0, thinks) == choice
+    assert agent.calls_of_a_choice(5, thinks) == ((10, 10) if thinks else (5, 5))
+
+
+def test_speeches_are_picked_by_their_labels_and_not_by_how_likely_their_words_are():
+    model = Small()
+    choice = asyncio.run(LanguageModelAgent(model).choose(Choose(view(), of_speeches=True)))
+    assert choice.elicitation == "log-probabilities"
+    assert [(call.start, call.options) for call in model.scored] == [("Answer:", ("A", "B")), ("Answer:", ("B", "A"))]

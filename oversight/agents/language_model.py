@@ -153,7 +153,6 @@ class LanguageModelAgent(Agent):
         return orders, orders + (self.options.votes if self.options.elicitation == "automatic" else 0)
 
     def require(self) -> None:
-        self.model.require()
         if self.options.elicitation == "texts" and not self.model.scores_options:
             raise ConfigurationError(
                 f"{self.name}: elicitation=texts needs a local model (hf/...), as endpoints do not score given texts; "
@@ -165,6 +164,7 @@ class LanguageModelAgent(Agent):
                 f"{self.name}: elicitation=labels needs log-probabilities, and top_logprobs=none asks for none: "
                 "give it a number"
             )
+        self.model.require()
 
     async def close(self) -> None:
         await self.model.close()

@@ -68,7 +68,7 @@ def add_options_of(
         if option in parser._option_string_actions:
             # An option of ours has that name: --arena-seed, --protocol-seed.
             option = f"--{title.split()[-1]}-{name.replace('_', '-')}"
-        boolean: dict[str, Any] = {"nargs": "?", "const": True} if field.annotation is bool else {}
+        boolean: dict[str, Any] = {"nargs": "?", "const": True} if field.annotation in (bool, bool | None) else {}
         group.add_argument(
             option,
             dest=f"{title} {name}",

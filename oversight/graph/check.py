@@ -166,7 +166,7 @@ def _candidate_findings(graph: Graph) -> list[Finding]:
             message = f"{step.preferred_by.name} ranks its candidates and takes no turn in this protocol"
         elif step.preferred_by not in (None, step.seat) and step.preferred_by.role.sees_material:
             # Its ranking would tell the speaker's hearers what the material says.
-            message = f"{step.preferred_by.name} ranks its candidates and sees hidden material: let a judge rank them"
+            message = f"{step.preferred_by.name} ranks its candidates and sees hidden material: let another judge do it"
         elif step.preferred_by not in (None, step.seat) and step.private:
             message = f"{step.preferred_by.name} would read its drafts to rank them: let it pick its own"
         elif step.preferred_by not in (None, step.seat) and not step.seat.role.argues_for_an_answer:
