@@ -694,7 +694,7 @@ NO_TASK = "it has no task {} (known: {}): write it into the role's tasks"
 ONLY_SPEECHES = "only speeches have candidates, at least one each"
 NOBODY_RANKS = "nobody ranks its candidates: say preferred_by=, a judge's seat or its own"
 NO_PART = "{} ranks its candidates and takes no turn in this protocol"
-SEES = "{} ranks its candidates and sees hidden material: let a judge rank them"
+SEES = "{} ranks its candidates and sees hidden material: let another judge do it"
 NO_ANSWER = "it has no answer whose probability could rank its candidates: let it pick its own"
 
 BROKEN = {
