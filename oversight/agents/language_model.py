@@ -189,7 +189,7 @@ class LanguageModelAgent(Agent):
             return ("\n\n".join(filter(None, [reasons, own])), text), paid + usage, (*cut, *notes)
 
         ((reasons, text), usage, notes), left_out = await self._fitting(request.view, attempt)
-        return Speech(text=text, reasoning=reasons, usage=usage, notes=(*notes, *left_out))
+        return Speech(text=text, reasoning=reasons, usage=usage, notes=tuple(dict.fromkeys((*notes, *left_out))))
 
     async def choose(self, request: Choose) -> Choice:
         how = "votes" if request.votes else self.options.elicitation
