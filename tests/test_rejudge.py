@@ -223,7 +223,7 @@ def grown(view):
     [
         ("debate(rounds=3)", [2, 4, 6]),
         ("debate(rounds=1)", [2]),
-        ("debate(rounds=2,style=sequential,positions=open)", [3, 5]),  # the claim is heard too
+        ("debate(rounds=2,style=sequential,positions=open)", [2, 4]),  # the claim is not the judge's to hear
         ("debate(rounds=3,style=opening)", [2, 4, 6]),
         ("consultancy(rounds=2)", [1, 2]),
     ],
