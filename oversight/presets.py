@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import UnknownName
+from .limits import Limits
 
 __all__ = ["OF_ONE", "PRESETS", "Preset", "find_preset"]
 
@@ -39,17 +40,12 @@ class Preset:
 
 
 _KHAN = {"private_reasoning": True, "judge_reasoning": True, "rounds": 3}
-_KHAN_DEBATE = {
-    **_KHAN,
-    "egocentric": True,
-    "limits": {"words": 100, "least_words": 70, "most_words": 150, "least_quotes": 1},
-}
-_KHAN_CONSULTANCY = {
-    **_KHAN,
-    "limits": {"words": 200, "least_words": 140, "most_words": 300, "least_quotes": 1},
-}
-_KENTON = {"rounds": 3, "judge_reasoning": False, "limits": {"words": 150}, "candidates": 4}
+_KHAN_SPEECH = Limits(words=100, least_words=70, most_words=150, least_quotes=1)
+_KHAN_DEBATE = {**_KHAN, "egocentric": True, "limits": _KHAN_SPEECH}
+_KHAN_CONSULTANCY = {**_KHAN, "limits": _KHAN_SPEECH.times(2)}
+_KENTON = {"rounds": 3, "judge_reasoning": False, "limits": Limits(words=150), "candidates": 4}
 _MICHAEL = {"rounds": 8, "interactive": True, "prior": True, "stop": "sure", "sure": 0.95, "penalty": 0.05}
+_MICHAEL_SPEECH = Limits(most_characters=750, most_quoted_characters=250)
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -101,13 +97,13 @@ PRESETS: dict[str, Preset] = {
                     {
                         **_MICHAEL,
                         "style": "opening",
-                        "limits": {"most_characters": 750, "most_quoted_characters": 250},
+                        "limits": _MICHAEL_SPEECH,
                     },
                 ),
                 (
                     "consultancy",
                     "",
-                    {**_MICHAEL, "limits": {"most_characters": 1500, "most_quoted_characters": 500}},
+                    {**_MICHAEL, "limits": _MICHAEL_SPEECH.times(2)},
                 ),
             ),
             2,

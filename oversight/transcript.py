@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 __all__ = ["Candidate", "Elicitation", "Quote", "Reading", "Transcript", "Turn", "Usage", "Verdict"]
 
-Elicitation = Literal[
-    "log-probabilities", "text log-probabilities", "stated confidence", "votes", "engine", "script", "human"
-]
+Elicitation = Literal["log-probabilities", "text log-probabilities", "stated confidence", "votes", "engine", "script"]
 """Where probabilities come from; each is a measured capability of its own.
 
 ``log-probabilities`` are those of the answers' labels where the reply names one, ``text log-probabilities`` those of
