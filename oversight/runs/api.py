@@ -108,9 +108,10 @@ class RunResult:
         return replace(analysis, remarks=(*analysis.remarks, *(self.schedule or {}).get("remarks", ())))
 
 
-def _agents(
+def find_agents(
     names: Sequence[str | Agent], arena: Arena, options: Mapping[str, ModelOptions] | None
 ) -> tuple[list[str], dict[str, Agent]]:
+    """Names of agents in their order, and the agents by name; raises where one name stands for two of them."""
     found: dict[str, Agent] = {}
     for name in names:
         if isinstance(name, Agent):
@@ -197,9 +198,9 @@ def plan_run(
     """The plan of :func:`run`, with the same parameters."""
     protocol, arena = _protocol(protocol), _arena(arena)
     listed = {role: [who] if isinstance(who, str | Agent) else list(who) for role, who in cast.items()}
-    named = {role: tuple(_agents(who, arena, options)[0]) for role, who in listed.items()}
+    named = {role: tuple(find_agents(who, arena, options)[0]) for role, who in listed.items()}
     require_cast(protocol, {role: names[:1] for role, names in named.items()})
-    agents = _agents([one for who in listed.values() for one in who], arena, options)[1]
+    agents = find_agents([one for who in listed.values() for one in who], arena, options)[1]
     limit = arena.default_limit if limit is None else limit
     questions = _questions(arena, limit, seed, answers, Path(log_dir) if log_dir else None)
     for count in {len(question.answers) for question in questions}:
@@ -252,8 +253,8 @@ def plan_tournament(
             raise ConfigurationError(
                 f"{title} and {one.title} differ in nothing but their labels: leave one of them out"
             )
-    debater_names, found = _agents(debaters, arena, options)
-    judge_names, others = _agents(judges, arena, options)
+    debater_names, found = find_agents(debaters, arena, options)
+    judge_names, others = find_agents(judges, arena, options)
     _join(found, others)
     entries = tuple(
         (protocol, tuple(tournament_casts(protocol, debater_names, judge_names, pairs))) for protocol in chosen

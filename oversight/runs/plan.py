@@ -30,6 +30,7 @@ __all__ = [
     "label_names",
     "player",
     "require_cast",
+    "size",
     "tournament_casts",
 ]
 
@@ -112,7 +113,8 @@ _AROUND, _AROUND_A_TURN = 1200, 120
 """Bytes that a prompt holds at most beside what the episode fills in: once, and for each turn shown."""
 
 
-def _bytes(*texts: str) -> int:
+def size(*texts: str) -> int:
+    """Bytes of texts together: the most tokens that they can be."""
     return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 
@@ -247,14 +249,14 @@ class Plan:
         them.  Boards and the like that an arena shows with speeches are not counted.
         """
         totals: dict[tuple[str, str], list[float]] = {}
-        rules = _bytes(self.arena.rules(), self.arena.speech_rules())
+        rules = size(self.arena.rules(), self.arena.speech_rules())
         seen: set[str] = set()
         for episode in self.episodes():
             compiled = self.compiled(episode.protocol, len(episode.question.answers))
             question = episode.question
             # Answers stand in the list of answers and in that of options.
-            public = rules + _bytes(question.text, *question.answers, *question.answers)
-            hidden = _bytes(*question.hidden.values())
+            public = rules + size(question.text, *question.answers, *question.answers)
+            hidden = size(*question.hidden.values())
             makers: dict[str, tuple[str, ...]] = {}
             for instance in compiled.unrolled.instances.values():
                 seat = instance.step.seat
@@ -315,7 +317,7 @@ class Plan:
     def _prompt(seat: Seat, around: tuple[int, int], said: int, turns: int) -> int:
         """Bytes of a prompt at most: what stands around the turns, and the turns."""
         public, hidden = around
-        told = _bytes(*seat.role.texts().values())
+        told = size(*seat.role.texts().values())
         return _AROUND + public + (hidden if seat.role.sees_material else 0) + told + said + turns * _AROUND_A_TURN
 
     def _add(

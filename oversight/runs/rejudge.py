@@ -16,9 +16,8 @@ from ..graph import CompiledProtocol, compile_protocol, unroll
 from ..identity import digest, seed_from
 from ..protocol import Protocol
 from ..questions import Arena
-from ..registry import find_agent
-from .api import LogDirectory, RunResult, carry_out
-from .plan import Episode, Plan, RoleCost
+from .api import LogDirectory, RunResult, carry_out, find_agents
+from .plan import Episode, Plan, RoleCost, size
 from .progress import Progress
 from .recordings import Recording, Recordings, read_recordings
 from .stepped import Stepped, relabelled
@@ -126,14 +125,14 @@ class RejudgePlan(Plan):
     def costs(self) -> list[RoleCost]:
         """Calls and worst-case tokens of the verdicts; what was recorded costs nothing."""
         totals: dict[tuple[str, str], list[float]] = {}
-        rules = _bytes(self.arena.rules())
+        rules = size(self.arena.rules())
         for episode in self.episodes():
             recording = episode.recording
             assert recording is not None
             question = episode.question
-            public = rules + _bytes(question.text, *question.answers, *question.answers)
+            public = rules + size(question.text, *question.answers, *question.answers)
             said = {
-                turn.step: _bytes(escape(turn.text)) + _A_TURN + _A_QUOTE * len(turn.quotes) for turn in recording.turns
+                turn.step: size(escape(turn.text)) + _A_TURN + _A_QUOTE * len(turn.quotes) for turn in recording.turns
             }
             compiled = self.compiled(recording.protocol, len(question.answers))
             for instance in compiled.unrolled.instances.values():
@@ -162,10 +161,6 @@ class RejudgePlan(Plan):
 
 _A_TURN, _A_QUOTE = 100, 20
 """Bytes that a prompt holds at most around a turn, beside what a plan counts, and around a quotation."""
-
-
-def _bytes(*texts: str) -> int:
-    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 
 def _in_order(recordings: Sequence[Recording], seed: int) -> list[Recording]:
@@ -204,14 +199,7 @@ def plan_rejudge(
     if not found.recordings:
         why = f": {len(found.skipped)} skipped, the first {found.skipped[0]}" if found.skipped else ""
         raise ConfigurationError(f"no transcript to put before a judge{why}")
-    asked = [judge] if isinstance(judge, str | Agent) else list(judge)
-    agents: dict[str, Agent] = {}
-    for one in asked:
-        agent = one if isinstance(one, Agent) else find_agent(one, found.arena, (options or {}).get(one))
-        name = agent.name if isinstance(one, Agent) else one
-        if name in agents and agents[name].describe() != agent.describe():
-            raise ConfigurationError(f"two different agents are called {name!r}: give each a name of its own")
-        agents[name] = agent
+    _, agents = find_agents([judge] if isinstance(judge, str | Agent) else judge, found.arena, options)
     if not agents:
         raise ConfigurationError("nobody is to judge: give --judge AGENT")
     recordings = _in_order(found.recordings, seed)[:limit]
