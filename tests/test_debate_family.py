@@ -1725,7 +1725,7 @@ def test_hidden_material_changes_nothing_for_a_judge_but_what_is_said(episode):
 
 @pytest.mark.parametrize("protocol", [Debate(rounds=1, positions="open"), Consultancy(rounds=1, positions="open")])
 def test_a_judge_of_open_positions_is_told_no_falsehood(protocol):
-    """Who chose is not the judge's to see, nobody was told what to argue for, and edited texts hold for it as well."""
+    """Who chose is not the judge's to see, and it is not said that anybody was told what to argue for."""
     agent = Player()
     play(protocol, agent, seating=TWO)
     (judged,) = [view for view in agent.views if view.role == "judge"]
