@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from .identity import digest
 from .limits import Limits
-from .transcript import Elicitation, Reading, Usage
+from .transcript import Belief, Consulted, Elicitation, Reading, Usage
 from .views import View
 
-__all__ = ["Choice", "Choose", "Request", "Speak", "Speech"]
+__all__ = ["Choice", "Choose", "Request", "Speak", "Speech", "Stakes"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,24 @@ class Speak(Request):
 
 
 @dataclass(frozen=True)
+class Stakes:
+    """What going on costs a judge that decides more than once.
+
+    Parameters
+    ----------
+    penalty : bits of its score that each decision to go on costs.
+    gone_on : how often it has gone on already.
+    left : how many decisions can follow this one; 0 for the last.
+    ends : what ends the episode by itself, in words; empty where only the judge ends it.
+    """
+
+    penalty: float
+    gone_on: int
+    left: int
+    ends: str = ""
+
+
+@dataclass(frozen=True)
 class Choose(Request):
     """Give a probability to each answer in the view; answered with a :class:`Choice`.
 
@@ -73,14 +91,19 @@ class Choose(Request):
     ----------
     votes : how many separate draws the probabilities are the shares of; 0 for the agent's own way.
     of_speeches : whether what is chosen from are whole speeches: how likely their words are says nothing then.
+    stakes : what going on costs, where the verdict is not the only one.
+    explains : whether the others hear the reasons that come with the choice.
     """
 
     votes: int = 0
     of_speeches: bool = False
+    stakes: Stakes | None = None
+    explains: bool = False
 
     @property
     def key(self) -> str:
-        return digest([super().key, self.votes, self.of_speeches])
+        more = [] if self.stakes is None else [vars(self.stakes)]
+        return digest([super().key, self.votes, self.of_speeches, *more])
 
 
 @dataclass(frozen=True)
@@ -93,12 +116,14 @@ class Speech:
     reasoning : private; only the same seat sees it later.
     usage : what the speech cost.
     notes : remarks for the record.
+    seconds : how long a person took; 0 for everybody else.
     """
 
     text: str
     reasoning: str = ""
     usage: Usage = field(default_factory=Usage)
     notes: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,6 +138,10 @@ class Choice:
     usage : what the choice cost.
     notes : remarks for the record.
     readings : what the probabilities are the mean of, where it is more than one reading.
+    beliefs : what a person believed on the way.
+    consulted : the judges of a cascade that were asked.
+    seconds : how long a person took; 0 for everybody else.
+    stops : whether a person ends the episode with this; None leaves it to the protocol's rule.
     """
 
     probabilities: Mapping[str, float]
@@ -121,3 +150,7 @@ class Choice:
     usage: Usage = field(default_factory=Usage)
     notes: tuple[str, ...] = ()
     readings: tuple[Reading, ...] = ()
+    beliefs: tuple[Belief, ...] = ()
+    consulted: tuple[Consulted, ...] = ()
+    seconds: float = 0.0
+    stops: bool | None = None

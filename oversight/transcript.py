@@ -7,13 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Candidate", "Elicitation", "Quote", "Reading", "Transcript", "Turn", "Usage", "Verdict"]
+__all__ = [
+    "Belief",
+    "Candidate",
+    "Consulted",
+    "Elicitation",
+    "Quote",
+    "Reading",
+    "Transcript",
+    "Turn",
+    "Usage",
+    "Verdict",
+]
 
-Elicitation = Literal["log-probabilities", "text log-probabilities", "stated confidence", "votes", "engine", "script"]
+Elicitation = Literal[
+    "log-probabilities", "text log-probabilities", "stated confidence", "votes", "engine", "script", "person", "proxy"
+]
 """Where probabilities come from; each is a measured capability of its own.
 
 ``log-probabilities`` are those of the answers' labels where the reply names one, ``text log-probabilities`` those of
-the answers' whole texts in the place of the reply.
+the answers' whole texts in the place of the reply.  A ``proxy`` stands for a person and errs as it is told to.
 """
 
 
@@ -98,6 +111,40 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Belief:
+    """What a person believed on the way to a verdict.
+
+    Parameters
+    ----------
+    after : how many of the turns that the verdict was asked on had been shown by then.
+    probabilities : one for each answer: in a turn in the question's order, in a choice in that of the view.
+    seconds : how long the person looked at what was new, in this session.
+    """
+
+    after: int
+    probabilities: tuple[float, ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Consulted:
+    """What one judge of a cascade gave.
+
+    Parameters
+    ----------
+    agent : its name.
+    probabilities : one for each answer: in a turn in the question's order, in a choice in that of the view.
+    threshold : the confidence from which it decides; None where no threshold is feasible.
+    decided : whether its verdict was taken.
+    """
+
+    agent: str
+    probabilities: tuple[float, ...]
+    threshold: float | None = None
+    decided: bool = False
+
+
+@dataclass(frozen=True)
 class Turn:
     """One contribution to an episode.
 
@@ -118,7 +165,12 @@ class Turn:
     notes : what the reader of a record should know (``reply cut at the token limit``).
     private : whether a speech is for its own seat alone (a draft, a critique of it).
     candidates : every speech that was written for the turn, in order, where there was more than one.
-    readings : the readings that ``probabilities`` is the mean of, where there is more than one.
+    readings : the readings that ``probabilities`` is the mean of, where there is more than one; of a person's, the
+        one, with the order in which the answers were offered.
+    beliefs : what a person believed on the way.
+    consulted : the judges of a cascade that were asked, in order.
+    seconds : how long a person took; 0 for everybody else.
+    stops : whether a person ends the episode with this verdict; None leaves it to the protocol's rule.
     """
 
     step: str
@@ -137,6 +189,10 @@ class Turn:
     private: bool = False
     candidates: tuple[Candidate, ...] = ()
     readings: tuple[Reading, ...] = ()
+    beliefs: tuple[Belief, ...] = ()
+    consulted: tuple[Consulted, ...] = ()
+    seconds: float = 0.0
+    stops: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The turn as JSON values, defaults left out; :meth:`from_dict` gives it back."""
@@ -148,6 +204,12 @@ class Turn:
             {**vars(one), "options": list(one.options), "probabilities": list(one.probabilities)}
             for one in self.readings
         ]
+        for several in ("beliefs", "consulted"):
+            full[several] = [{**vars(one), "probabilities": list(one.probabilities)} for one in full[several]]
+        if self.stops is None:
+            del full["stops"]
+        if not self.seconds:
+            del full["seconds"]
         for name in _LEFT_OUT_IF_EMPTY:
             if full[name] is None or full[name] is False or full[name] in ("", [], ()):
                 del full[name]
@@ -166,6 +228,8 @@ class Turn:
         known["notes"] = tuple(known.get("notes", ()))
         known["candidates"] = tuple(Candidate(**candidate) for candidate in known.get("candidates", ()))
         known["readings"] = tuple(reading_from_dict(reading) for reading in known.get("readings", ()))
+        known["beliefs"] = tuple(map(belief_from_dict, known.get("beliefs", ())))
+        known["consulted"] = tuple(map(consulted_from_dict, known.get("consulted", ())))
         if known.get("probabilities") is not None:
             known["probabilities"] = tuple(known["probabilities"])
         return cls(**known)
@@ -182,6 +246,8 @@ _LEFT_OUT_IF_EMPTY = (
     "private",
     "candidates",
     "readings",
+    "beliefs",
+    "consulted",
 )
 
 
@@ -189,6 +255,18 @@ def reading_from_dict(values: Mapping[str, Any]) -> Reading:
     """A reading from JSON values."""
     return Reading(
         tuple(values["options"]), tuple(values["probabilities"]), values["elicitation"], values.get("reasoning", "")
+    )
+
+
+def belief_from_dict(values: Mapping[str, Any]) -> Belief:
+    """A belief from JSON values."""
+    return Belief(values["after"], tuple(values["probabilities"]), values.get("seconds", 0.0))
+
+
+def consulted_from_dict(values: Mapping[str, Any]) -> Consulted:
+    """What a judge of a cascade gave, from JSON values."""
+    return Consulted(
+        values["agent"], tuple(values["probabilities"]), values.get("threshold"), values.get("decided", False)
     )
 
 

@@ -102,6 +102,23 @@ class View:
     task: str = ""
     omitted: int = 0
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> View:
+        """The view that ``dataclasses.asdict`` made JSON values of."""
+        turns = [
+            VisibleTurn(**{**turn, "quotes": tuple(Quote(**quote) for quote in turn["quotes"])})
+            for turn in values["turns"]
+        ]
+        return cls(
+            **{
+                **values,
+                "answers": tuple(Answer(**one) for one in values["answers"]),
+                "options": tuple(values["options"]),
+                "positions": tuple(Position(**one) for one in values["positions"]),
+                "turns": tuple(turns),
+            }
+        )
+
     def answer_text(self, label: str) -> str:
         """The text of the answer that bears ``label``."""
         return next(answer.text for answer in self.answers if answer.label == label)
