@@ -14,6 +14,8 @@
     └── TurnFailed                an agent could not take its turn
         ├── ModelError            a model call failed, was refused, empty or cut off
         │   └── ContextTooLong    the prompt does not fit the model's window
+        ├── CannotSpeak           the agent only decides
+        ├── Abstained             a cascade is not sure enough, and has nobody left to ask
         └── Unparsable            a reply could not be read, after one more try
 
 Each message is one line: what happened, to what, what to do.  A ``TurnFailed`` never
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from .transcript import Usage
 
 __all__ = [
+    "Abstained",
     "BudgetExceeded",
+    "CannotSpeak",
     "CheckFailed",
     "ConfigurationError",
     "ContextTooLong",
@@ -113,6 +117,14 @@ class BudgetExceeded(OversightError):
 
 class TurnFailed(OversightError):
     """An agent could not take its turn; the episode becomes unscored with this reason."""
+
+
+class CannotSpeak(TurnFailed):
+    """The agent only decides: it cannot speak, whatever it is asked."""
+
+
+class Abstained(TurnFailed):
+    """No judge of a cascade is sure enough, and there is no person to ask; the message says what each gave."""
 
 
 class ModelError(TurnFailed):

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from .limits import Limits
 from .protocol import Graph, Protocol, Seat, repeat
+from .requests import Stakes
 from .transcript import Transcript
 
 __all__ = ["DRAFTING", "QUESTIONS", "Persuasion"]
@@ -122,14 +123,25 @@ class Persuasion(Protocol):
         return shown >> graph if self.prior else graph
 
     def ends(self, transcript: Transcript) -> bool:
-        """Whether the judge ends the episode after this round."""
-        decisions = [turn.probabilities for turn in transcript if turn.kind == "verdict" and turn.probabilities]
+        """Whether the judge ends the episode after this round: a person says so, anyone else by the rule."""
+        verdicts = [turn for turn in transcript if turn.kind == "verdict" and turn.probabilities]
+        if verdicts[-1].stops is not None:
+            return verdicts[-1].stops
+        decisions = [turn.probabilities or () for turn in verdicts]
         if self.stop == "sure":
             return max(decisions[-1]) >= self.sure - ROUNDING
         if len(decisions) < 2:
             return False
         moved = max(abs(new - old) for new, old in zip(decisions[-1], decisions[-2], strict=True))
         return moved <= self.settled + ROUNDING
+
+    def stakes(self, transcript: Transcript) -> Stakes | None:
+        """What going on costs the judge; None where it has no say in it."""
+        decided = sum(turn.kind == "verdict" for turn in transcript)
+        if self.stop == "never" or decided < self.prior:
+            return None
+        rule = f"one answer has {self.sure:.0%}" if self.stop == "sure" else f"you move by {self.settled:.0%} or less"
+        return Stakes(self.penalty, decided, self.rounds + self.prior - decided - 1, rule)
 
     def judge_score(self, transcript: Transcript, probability: float) -> float | None:
         """Bits: log2 of the probability of the correct answer, less the price of each decision to go on."""

@@ -19,6 +19,7 @@ from .errors import ConfigurationError
 from .identity import digest, source_digest
 from .limits import Limits
 from .prompt_files import read_prompts
+from .requests import Stakes
 from .transcript import Transcript
 
 __all__ = [
@@ -424,6 +425,10 @@ class Protocol(BaseModel, ABC):
 
         ``probability`` is what the verdict gives to the correct answer.
         """
+        return None
+
+    def stakes(self, transcript: Transcript) -> Stakes | None:
+        """What going on costs a judge that is asked now, after these turns; None where it has no say in it."""
         return None
 
     # ---- machinery ------------------------------------------------------------------------------

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ConfigurationError, OversightError, UnknownName
-from .specification import Specification, parse_specification
+from .specification import Specification, parse_specification, parse_value
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from .protocol import Protocol
     from .questions import Arena
 
-__all__ = ["find_agent", "find_arena", "find_protocol", "load_class", "names", "registered"]
+__all__ = ["agent_names", "find_agent", "find_arena", "find_protocol", "load_class", "names", "registered"]
 
 Kind = TypeVar("Kind")
 
@@ -124,8 +126,18 @@ def find_arena(text: str, **options: Any) -> Arena:
     return _build("arenas", text, options, Arena)  # type: ignore[type-abstract]
 
 
-def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | None = None) -> Agent:
-    """The agent named ``name``: the arena's own, a model ``provider/name``, or ``file.py:Name``.
+def find_agent(
+    name: str, arena: Arena | None = None, options: ModelOptions | Mapping[str, ModelOptions] | None = None
+) -> Agent:
+    """The agent named ``name``.
+
+    A person (``human``), a stand-in for one (``proxy/noisy(0.2)``), a cascade (``cascade(mcts/8,mcts/32,human)``), the
+    arena's own, a model ``provider/name``, or ``file.py:Name``; the first that it can be.
+
+    Parameters
+    ----------
+    arena : supplies agents of its own, to a cascade too.
+    options : how models are reached: by their names, members of others included, or one for every model of ``name``.
 
     Raises
     ------
@@ -138,8 +150,11 @@ def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | No
     from .models import Model
     from .models.openai_compatible import ModelOptions
 
+    if (composed := _composed(name, arena, options)) is not None:
+        return composed
     if arena is not None and (own := arena.agent(name)) is not None:
         return own
+    reached = options.get(name) if isinstance(options, Mapping) else options
     settings: dict[str, Any] = {}
     given: dict[str, Any] = {}
     if ".py:" in name:
@@ -158,7 +173,7 @@ def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | No
         provider, separator, rest = read.name.partition("/")
         known = registered("models")
         if provider not in known or not separator or not rest:
-            choices = [f"{provider}/..." for provider in known]
+            choices = [*(f"{provider}/..." for provider in known), "cascade(...)", "human", "proxy/..."]
             if arena is not None and arena.agents_help:
                 choices.append(arena.agents_help.split()[0])
             raise UnknownName("model", read.name, choices)
@@ -168,7 +183,7 @@ def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | No
         for key in others:
             if key not in taken:
                 raise UnknownName(f"option of {provider}/...", key, [*AgentOptions.model_fields, *taken])
-        made = make(rest, options or ModelOptions(), **others)
+        made = make(rest, reached or ModelOptions(), **others)
     if isinstance(made, Agent):
         if settings:
             raise ConfigurationError(f"{name}: options are for language models, and this agent is none: leave them out")
@@ -179,3 +194,73 @@ def find_agent(name: str, arena: Arena | None = None, options: ModelOptions | No
         except ValidationError as error:
             raise one_line(error, name, AgentOptions) from None
     raise ConfigurationError(f"{name} gave a {type(made).__name__}, not an Agent or a Model")
+
+
+def agent_names(name: str) -> list[str]:
+    """The agents that ``name`` asks, each once: the members of a cascade, the judge of a stand-in, or itself alone.
+
+    These are the names that options of models go by.  Raises ConfigurationError where the name cannot be read.
+    """
+    if (made_of := _made_of(name)) is None:
+        return [name]
+    kind, read = made_of
+    inside = [] if kind == "human" else [*read.positional] if kind == "cascade" else _judge_of(read)
+    return list(dict.fromkeys(one for member in inside for one in agent_names(member))) or [name]
+
+
+def _made_of(name: str) -> tuple[str, Specification] | None:
+    """What kind of composed agent or person a name is of, and how it reads; None for every other agent."""
+    family = re.split(r"[/(]", name.strip(), maxsplit=1)[0].strip()
+    in_a_file = re.fullmatch(r"[^(]*\.py:\w+", name.strip())  # in a folder that may be called human, say
+    if family not in ("cascade", "human", "proxy") or in_a_file:
+        return None
+    return family, parse_specification(name, positional=True)
+
+
+def _judge_of(read: Specification) -> list[str]:
+    judge = read.options.get("judge")
+    return [] if judge is None else [str(judge)]
+
+
+def _composed(
+    name: str, arena: Arena | None, options: ModelOptions | Mapping[str, ModelOptions] | None
+) -> Agent | None:
+    """A person, a stand-in or a cascade; None where the name is of none of them."""
+    from pydantic import ValidationError
+
+    from .agents.cascade import CascadeAgent, CascadeOptions
+    from .agents.proxies import PROXIES, ProxyOptions
+
+    if (made_of := _made_of(name)) is None:
+        return None
+    kind, read = made_of
+    if kind == "human":
+        from .agents.human import Human
+
+        if read != Specification("human"):
+            raise ConfigurationError(f"{name}: a person takes no options: write human")
+        return Human()
+    if kind == "cascade":
+        if read.name != "cascade":
+            raise UnknownName("agent", read.name, ["cascade(...)", *(f"proxy/{one}" for one in PROXIES)])
+        members = [find_agent(member, arena, options) for member in read.positional]
+        try:
+            settings = CascadeOptions(**read.options)
+        except ValidationError as error:
+            raise one_line(error, "cascade", CascadeOptions) from None
+        return CascadeAgent(name.strip(), members, settings)
+    word = read.name.partition("/")[2]
+    if word not in PROXIES:
+        raise UnknownName("proxy", read.name, [f"proxy/{one}" for one in PROXIES])
+    given = dict(read.options)
+    if len(read.positional) > 1 or (read.positional and "rate" in given):
+        raise ConfigurationError(f"{name}: a stand-in takes one rate: write {read.name}(0.2, judge=NAME)")
+    if read.positional:
+        given["rate"] = parse_value(read.positional[0])
+    judges = [find_agent(judge, arena, options) for judge in _judge_of(read)]
+    proxy = PROXIES[word]
+    try:
+        chosen = ProxyOptions(**{"rate": proxy.rate, **given, "judge": judges[0].name if judges else None})
+    except ValidationError as error:
+        raise one_line(error, read.name, ProxyOptions) from None
+    return proxy(chosen, judges[0] if judges else None, name.strip())

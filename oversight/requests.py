@@ -117,6 +117,7 @@ class Speech:
     usage : what the speech cost.
     notes : remarks for the record.
     seconds : how long a person took; 0 for everybody else.
+    by : who it was, where that is not the agent that was asked: a person.
     """
 
     text: str
@@ -124,6 +125,7 @@ class Speech:
     usage: Usage = field(default_factory=Usage)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class Choice:
     consulted : the judges of a cascade that were asked.
     seconds : how long a person took; 0 for everybody else.
     stops : whether a person ends the episode with this; None leaves it to the protocol's rule.
+    by : who it was, where that is not the agent that was asked: a person.
     """
 
     probabilities: Mapping[str, float]
@@ -154,3 +157,4 @@ class Choice:
     consulted: tuple[Consulted, ...] = ()
     seconds: float = 0.0
     stops: bool | None = None
+    by: str = ""

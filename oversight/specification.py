@@ -1,7 +1,8 @@
 """Names with options, as they are written on a command line: ``debate(rounds=4,style=sequential)``.
 
 A name is a word, a path such as ``mcts/64`` or ``file.py:Name``; options are ``key=value`` pairs.  Values are
-numbers, ``true``, ``false``, ``none``, quoted text or plain words.  Nothing is evaluated.
+numbers, ``true``, ``false``, ``none``, quoted text or plain words.  Nothing is evaluated.  Some names also take
+items without a key, which may be names with options of their own: ``cascade(mcts/8,openai/b(votes=3),human)``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ _WORDS = {"true": True, "false": False, "none": None}
 
 @dataclass(frozen=True)
 class Specification:
-    """A name and its options."""
+    """A name and what stands in its parentheses.
+
+    Parameters
+    ----------
+    name : the name.
+    options : values by key.
+    positional : the items without a key, as they are written.
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    positional: tuple[str, ...] = ()
 
 
 def split_list(text: str) -> list[str]:
@@ -63,8 +72,12 @@ def parse_value(text: str) -> Any:
     return text
 
 
-def parse_specification(text: str) -> Specification:
+def parse_specification(text: str, *, positional: bool = False) -> Specification:
     """Read ``name`` or ``name(key=value, ...)``.
+
+    Parameters
+    ----------
+    positional : whether items without a key are taken; otherwise they are refused.
 
     Raises
     ------
@@ -76,15 +89,19 @@ def parse_specification(text: str) -> Specification:
     if match is None:
         raise ConfigurationError(f"cannot read {text!r}: write a name, or name(option=value, ...)")
     options: dict[str, Any] = {}
+    without_key: list[str] = []
     try:
         items = split_list(match[2] or "")
     except ConfigurationError:
         raise ConfigurationError(f"cannot read {text!r}: a parenthesis or quote is not closed") from None
     for item in items:
         key, separator, value = item.partition("=")
-        if not separator or not key.strip().isidentifier():
+        if separator and key.strip().isidentifier():
+            if key.strip() in options:
+                raise ConfigurationError(f"option {key.strip()!r} is given twice in {text!r}: keep one of them")
+            options[key.strip()] = parse_value(value)
+        elif positional:
+            without_key.append(item)
+        else:
             raise ConfigurationError(f"cannot read {item!r} in {text!r}: write option=value")
-        if key.strip() in options:
-            raise ConfigurationError(f"option {key.strip()!r} is given twice in {text!r}: keep one of them")
-        options[key.strip()] = parse_value(value)
-    return Specification(match[1].strip(), options)
+    return Specification(match[1].strip(), options, tuple(without_key))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
 
-from ..errors import TurnFailed
+from ..errors import CannotSpeak, TurnFailed
 from ..requests import Choice, Choose, Request, Speak, Speech
+
+if TYPE_CHECKING:
+    from ..questions import Question
 
 __all__ = ["Agent"]
 
@@ -24,14 +28,17 @@ class Agent:
     journals_calls = False
     """Whether the agent's paid calls are journaled one by one (language models); else its reply is, whole."""
 
+    asks_people = False
+    """Whether a person answers, at once or later; such a reply is never taken from the journal."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
     # ---- override these -------------------------------------------------------------------------
 
     async def speak(self, request: Speak) -> Speech:
-        """A public contribution; raises TurnFailed where it cannot be made."""
-        raise TurnFailed(f"{self.name} cannot speak: cast it in a role that only decides")
+        """A public contribution; raises TurnFailed where it cannot be made, CannotSpeak where it never can."""
+        raise CannotSpeak(f"{self.name} cannot speak: cast it in a role that only decides")
 
     async def choose(self, request: Choose) -> Choice:
         """A probability for each answer; raises TurnFailed where it cannot be given."""
@@ -40,6 +47,12 @@ class Agent:
     def describe(self) -> dict[str, Any]:
         """Everything that makes this agent answer as it does, as JSON values, without secrets."""
         return {"agent": self.name}
+
+    def learn(self, questions: Sequence[Question]) -> None:
+        """Be told the run's questions, truth included, before it begins: for stand-ins that are given the answers.
+
+        Whatever judges by what it sees does nothing here.
+        """
 
     def require(self) -> None:
         """Raise ConfigurationError where the agent cannot take turns as things stand (a key is missing)."""

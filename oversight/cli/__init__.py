@@ -13,6 +13,7 @@ COMMANDS = {
     "run": ("commands", "run", "play a protocol over an arena's questions with one cast"),
     "tournament": ("commands", "tournament", "every debater before every judge under several protocols"),
     "plan": ("planning", "plan", "what a run would cost, and what it could detect"),
+    "judge": ("judge", "judge", "judge at the terminal: what waits for a person, or recorded transcripts"),
     "import": ("rejudge", "import_debates", "human debates of the NYU corpus as a run directory"),
     "rejudge": ("rejudge", "rejudge", "put a new judge before recorded transcripts"),
     "rerun": ("commands", "rerun", "run again what a run directory holds, into another"),

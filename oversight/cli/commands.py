@@ -9,12 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, UnknownName
 from ..specification import parse_specification, split_list
-from .parsing import Parser, add_options_of, add_run_options, model_options, options_of
+from .parsing import (
+    Parser,
+    add_options_of,
+    add_people_options,
+    add_run_options,
+    model_options,
+    options_of,
+    people_options,
+    session_options,
+    swaps,
+)
 
 if TYPE_CHECKING:
     from ..runs.plan import Plan
 
-__all__ = ["check", "list_names", "prompts", "read_run", "read_tournament", "rerun", "run", "show", "tournament"]
+__all__ = [
+    "carry_out_plan",
+    "check",
+    "list_names",
+    "prompts",
+    "read_run",
+    "read_tournament",
+    "rerun",
+    "run",
+    "show",
+    "tournament",
+]
 
 
 def _first_word(words: Sequence[str], command: str) -> str | None:
@@ -48,7 +69,7 @@ def _add_arena(parser: Parser, text: str | None) -> None:
 def run(words: Sequence[str]) -> int:
     """``oversight run``"""
     plan, arguments = read_run(words)
-    return _carry_out(plan, arguments, ("run", *words))
+    return carry_out_plan(plan, arguments, ("run", *words))
 
 
 def read_run(
@@ -72,6 +93,7 @@ def read_run(
     chosen = _first_word(words, command)
     roles: list[str] = []
     add_run_options(parser)
+    add_people_options(parser)
     more(parser)
     if chosen is not None:
         found = load_class("protocols", parse_specification(chosen).name)
@@ -80,6 +102,7 @@ def read_run(
         # The options come first: which roles there are may depend on them.
         first = Parser("run", "", "", add_help=False)
         add_run_options(first)
+        add_people_options(first)
         more(first)
         add_options_of(first, found, "options of the protocol")
         given = options_of(first.parse_known_args(list(words[1:]))[0], "options of the protocol")
@@ -119,7 +142,8 @@ def read_run(
         epochs=arguments.epochs,
         seed=arguments.seed,
         answers=arguments.answers,
-        swap=not arguments.no_swap,
+        swap=swaps(arguments),
+        people=people_options(arguments),
         log_dir=arguments.log_dir,
         options=model_options(arguments, [name for names in named.values() for name in names]),
     )
@@ -129,7 +153,7 @@ def read_run(
 def tournament(words: Sequence[str]) -> int:
     """``oversight tournament``"""
     plan, arguments = read_tournament(words)
-    return _carry_out(plan, arguments, ("tournament", *words))
+    return carry_out_plan(plan, arguments, ("tournament", *words))
 
 
 def rerun(words: Sequence[str]) -> int:
@@ -153,9 +177,10 @@ def rerun(words: Sequence[str]) -> int:
             kept.append(word)
     if command[0] == "import":
         raise ConfigurationError(f"{arguments.run} holds imported debates: import them again with oversight import")
+    from .judge import judge
     from .rejudge import rejudge
 
-    again = {"run": run, "tournament": tournament, "rejudge": rejudge}[command[0]]
+    again = {"run": run, "tournament": tournament, "rejudge": rejudge, "judge": judge}[command[0]]
     return again([*kept, "--log-dir", arguments.log_dir])
 
 
@@ -212,6 +237,7 @@ def read_tournament(
     )
     when.add_argument("--batch", type=int, default=64, metavar="N", help="episodes between looks (default: 64)")
     add_run_options(parser)
+    add_people_options(parser)
     more(parser)
     _add_arena(parser, _first_word(words, command))
     if _value_of(words, "--preset") is not None:
@@ -237,7 +263,8 @@ def read_tournament(
         epochs=arguments.epochs,
         seed=arguments.seed,
         answers=arguments.answers,
-        swap=not arguments.no_swap,
+        swap=swaps(arguments),
+        people=people_options(arguments),
         options=model_options(arguments, names),
         log_dir=arguments.log_dir,
         schedule=arguments.schedule,
@@ -258,7 +285,8 @@ def _prepared(make: Callable[..., Plan], *arguments: Any, **options: Any) -> Pla
         return make(*arguments, **options)
 
 
-def _carry_out(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
+def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
+    """Carry out what a command has planned, and print what came out."""
     from ..report.terminal import console, error_console, print_gap, print_plan, print_run
     from ..runs.api import carry_out, default_log_dir
     from ..runs.progress import progress_for
@@ -267,6 +295,7 @@ def _carry_out(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
     if arguments.dry_run:
         print_plan(plan, folder, console())
         return 0
+    session = session_options(arguments)
     result = carry_out(
         plan,
         folder,
@@ -274,8 +303,14 @@ def _carry_out(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         cost_limit=arguments.cost_limit,
         retry_failed=arguments.retry_failed,
         progress=progress_for(error_console()),
+        session=session,
         command=command,
     )
+    if plan.asks_people:
+        from ..report.sessions import print_session
+
+        print_session(plan, result.log_dir, session, console())
+        return 0
     if command[0] == "tournament":
         from .gap import save_pictures
 

@@ -14,8 +14,20 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from ..models.openai_compatible import ModelOptions
+    from ..runs.plan import PeopleOptions
+    from ..runs.session import SessionOptions
 
-__all__ = ["Parser", "add_options_of", "add_run_options", "model_options", "options_of"]
+__all__ = [
+    "Parser",
+    "add_options_of",
+    "add_people_options",
+    "add_run_options",
+    "model_options",
+    "options_of",
+    "people_options",
+    "session_options",
+    "swaps",
+]
 
 
 class Parser(argparse.ArgumentParser):
@@ -105,6 +117,7 @@ def add_run_options(parser: Parser) -> None:
     )
     what.add_argument("--answers", type=_positive, metavar="N", help="keep the correct answer and N-1 others, drawn")
     what.add_argument("--no-swap", action="store_true", help="play one seating a question, not each of its orders")
+    what.add_argument("--swap", action="store_true", help="play each of its orders where people take part, too")
     models = parser.add_argument_group("models")
     models.add_argument(
         "--base-url",
@@ -124,6 +137,72 @@ def add_run_options(parser: Parser) -> None:
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan, its calls and worst-case tokens; run nothing"
     )
+
+
+def add_people_options(parser: Parser) -> None:
+    """The options of those who sit at the terminal."""
+    who = parser.add_argument_group("people at the terminal (agents called human)")
+    who.add_argument("--as", dest="person", default="", metavar="NAME", help="who sits here, by the name in the record")
+    who.add_argument("--judges-per-item", type=_positive, default=1, metavar="K", help="people an item (default: 1)")
+    who.add_argument(
+        "--reading",
+        choices=("stepped", "whole"),
+        default="stepped",
+        help="one turn after another with a credence after each, or the whole transcript at once (default: stepped)",
+    )
+    who.add_argument("--minutes", type=float, metavar="M", help="how long a transcript may be read (default: no limit)")
+    who.add_argument(
+        "--attention-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="one item in N checks, by a known answer, that somebody reads (default: 0, none)",
+    )
+    who.add_argument(
+        "--once-per",
+        choices=("story", "question"),
+        default="story",
+        help="what nobody is given twice: a story with its questions, or a question (default: story)",
+    )
+    who.add_argument("--human-budget", type=int, metavar="N", help="most episodes that go to people or their proxies")
+    who.add_argument("--ahead", type=_positive, default=3, metavar="N", help="items prepared beforehand (default: 3)")
+    who.add_argument("--prepare-only", action="store_true", help="play the machines' turns, and ask nobody")
+    who.add_argument("--feedback", action="store_true", help="tell the answer once a verdict is kept, and calibration")
+    who.add_argument("--plain", action="store_true", help="lines of text, for screen readers and pipes")
+
+
+def people_options(arguments: argparse.Namespace) -> PeopleOptions:
+    """How items are put to people; a part of what the run is."""
+    from ..runs.plan import PeopleOptions
+
+    return PeopleOptions(
+        judges=arguments.judges_per_item,
+        reading=arguments.reading,
+        minutes=arguments.minutes,
+        attention_every=arguments.attention_every,
+        once=arguments.once_per,
+    )
+
+
+def session_options(arguments: argparse.Namespace) -> SessionOptions:
+    """Who sits at the terminal; no part of what the run is."""
+    from ..runs.session import SessionOptions
+
+    return SessionOptions(
+        name=arguments.person,
+        plain=arguments.plain,
+        feedback=arguments.feedback,
+        ahead=arguments.ahead,
+        budget=arguments.human_budget,
+        prepare_only=arguments.prepare_only,
+    )
+
+
+def swaps(arguments: argparse.Namespace) -> bool | None:
+    """Whether orders are swapped, where that was said."""
+    if arguments.swap and arguments.no_swap:
+        raise ConfigurationError("--swap and --no-swap: give one of them")
+    return False if arguments.no_swap else True if arguments.swap else None
 
 
 def model_options(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, ModelOptions]:

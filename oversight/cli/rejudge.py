@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from ..specification import split_list
-from .parsing import Parser, add_run_options, model_options
+from .parsing import Parser, add_people_options, add_run_options, model_options, people_options
 
 __all__ = ["import_debates", "rejudge"]
 
@@ -43,9 +43,14 @@ def rejudge(words: Sequence[str]) -> int:
     what.add_argument("--arena", metavar="A", help="arena of the run as file.py:Name, where it is not found by itself")
     what.add_argument("--protocol", action="append", default=[], metavar="P", help="the same for a protocol of the run")
     add_run_options(parser)
+    add_people_options(parser)
     _reword(parser)
     arguments = parser.parse(words)
-    for option, given in (("--answers", arguments.answers), ("--no-swap", arguments.no_swap)):
+    for option, given in (
+        ("--answers", arguments.answers),
+        ("--no-swap", arguments.no_swap),
+        ("--swap", arguments.swap),
+    ):
         if given:
             raise ConfigurationError(f"{option}: a recorded transcript has the answers and orderings that it has")
     judges = [*arguments.judge, *split_list(arguments.judges or "")]
@@ -54,7 +59,7 @@ def rejudge(words: Sequence[str]) -> int:
     from ..report.terminal import console, error_console, print_skipped
     from ..runs.recordings import read_recordings
     from ..runs.rejudge import plan_rejudge
-    from .commands import _carry_out
+    from .commands import carry_out_plan
 
     with error_console().status("reading transcripts"):
         found = read_recordings(
@@ -70,11 +75,12 @@ def rejudge(words: Sequence[str]) -> int:
         both_orders=arguments.both_orders,
         messages=None if arguments.judge_messages is None else arguments.judge_messages == "shown",
         options=model_options(arguments, judges),
+        people=people_options(arguments),
     )
     print_skipped(found, error_console())
     if arguments.dry_run:
         console().print(f"{len(plan.recordings)} of {len(found.recordings)} transcripts", highlight=False)
-    return _carry_out(plan, arguments, ("rejudge", *words))
+    return carry_out_plan(plan, arguments, ("rejudge", *words))
 
 
 def _reword(parser: Parser) -> None:
@@ -85,6 +91,7 @@ def _reword(parser: Parser) -> None:
         "seed": "seed of the order of transcripts and of the judges' chance moves (default: 0)",
         "answers": argparse.SUPPRESS,
         "no_swap": argparse.SUPPRESS,
+        "swap": argparse.SUPPRESS,
     }
     for action in parser._actions:
         action.help = said.get(action.dest, action.help)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 from typing import Protocol as Interface
 
 import networkx as nx
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END as LANGGRAPH_END
 from langgraph.graph import START as LANGGRAPH_START
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
+from langgraph.types import Command, StateSnapshot
 from typing_extensions import TypedDict
 
 from ..protocol import Condition, Protocol, Seat
@@ -27,7 +30,16 @@ from ..transcript import Turn, Verdict
 from .check import require_sound
 from .network import END, START, Instance, Unrolled, unroll
 
-__all__ = ["CompiledProtocol", "EpisodeContext", "EpisodeState", "Moderator", "compile_protocol"]
+__all__ = [
+    "CompiledProtocol",
+    "EpisodeContext",
+    "EpisodeState",
+    "Moderator",
+    "Open",
+    "Thread",
+    "Waiting",
+    "compile_protocol",
+]
 
 
 class EpisodeState(TypedDict):
@@ -46,6 +58,48 @@ class Moderator(Interface):
         decides who is left with which answer.
         """
         ...
+
+    def recall(self, turns: Sequence[Turn]) -> None:
+        """Take in the turns that were taken before the episode was interrupted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Where LangGraph holds an episode while somebody is asked.
+
+    Parameters
+    ----------
+    saver : the checkpointer.
+    id : names the episode in it; used again, it goes on where it was.
+    """
+
+    saver: BaseCheckpointSaver[Any]
+    id: str
+
+
+@dataclass(frozen=True)
+class Open:
+    """A question that an episode waits for.
+
+    Parameters
+    ----------
+    id : LangGraph's name of the interrupt, by which it is answered.
+    step : the turn that cannot go on.
+    value : what is asked, as JSON values.
+    """
+
+    id: str
+    step: str
+    value: Mapping[str, Any]
+
+
+class Waiting(Exception):
+    """The episode cannot go on before somebody answers; it is held by its thread's checkpointer."""
+
+    def __init__(self, open_questions: Sequence[Open]) -> None:
+        super().__init__(f"{len(open_questions)} questions are open")
+        self.open = tuple(open_questions)
 
 
 @dataclass(frozen=True)
@@ -117,11 +171,41 @@ class CompiledProtocol:
         graph = self.unrolled.graph
         return {name: frozenset(nx.descendants(graph, name)) for name in self.unrolled.instances}
 
-    async def play(self, moderator: Moderator) -> list[Turn]:
-        """Run one episode and give its turns in the protocol's order; errors of a turn are raised."""
-        state = await self.graph.ainvoke(
-            {"turns": []}, {"recursion_limit": self.unrolled.step_limit}, context=EpisodeContext(moderator)
-        )
+    async def play(
+        self, moderator: Moderator, thread: Thread | None = None, replies: Mapping[str, Any] | None = None
+    ) -> list[Turn]:
+        """Run one episode and give its turns in the protocol's order; errors of a turn are raised.
+
+        Parameters
+        ----------
+        moderator : takes the turns.
+        thread : where the episode is held when it is interrupted, and goes on from; None for one that never is.
+        replies : by the id of an open question, its answer.
+
+        Raises
+        ------
+        Waiting
+            when somebody is to be asked; called again with the replies, the episode goes on.
+        """
+        context = EpisodeContext(moderator)
+        config: RunnableConfig = {"recursion_limit": self.unrolled.step_limit}
+        if thread is None:
+            return self.ordered((await self.graph.ainvoke({"turns": []}, config, context=context))["turns"])
+        graph = self.graph.copy({"checkpointer": thread.saver})
+        config["configurable"] = {"thread_id": thread.id}
+        held = await graph.aget_state(config)
+        moderator.recall(self.ordered(held.values.get("turns", [])))
+        begin: Any = None if held.next else {"turns": []}
+        if held.values and not held.next:  # ended, and the process with it before there was a record
+            return self.ordered(held.values["turns"])
+        if replies:
+            begin = Command(resume=dict(replies))
+        elif held.interrupts:
+            raise Waiting(_open(held))
+        # Durable before the next node begins: what a person has said is never said to a process alone.
+        state = await graph.ainvoke(begin, config, context=context, durability="sync")
+        if "__interrupt__" in state:
+            raise Waiting(_open(await graph.aget_state(config)))
         return self.ordered(state["turns"])
 
     def ordered(self, turns: list[dict[str, Any]]) -> list[Turn]:
@@ -140,6 +224,10 @@ class CompiledProtocol:
             each = [_vote(probabilities) for probabilities in each]
         columns = zip(*each, strict=True)
         return Verdict(tuple(sum(column) / len(given) for column in columns), given[0].elicitation)
+
+
+def _open(held: StateSnapshot) -> list[Open]:
+    return [Open(one.id, task.name, one.value) for task in held.tasks for one in task.interrupts]
 
 
 def _vote(probabilities: Sequence[float]) -> tuple[float, ...]:

@@ -20,12 +20,13 @@ from ..questions import Arena, Question, take_answers
 from ..registry import find_agent, find_arena, find_protocol
 from ..transcript import Usage
 from .directory import read_episodes, read_json, read_lines
-from .plan import Cast, Plan, Scheduling, require_cast, tournament_casts
+from .plan import Cast, PeopleOptions, Plan, Scheduling, require_cast, tournament_casts
 from .progress import Progress
 
 if TYPE_CHECKING:
     from ..analysis.gap import GapAnalysis
     from ..models.openai_compatible import ModelOptions
+    from .session import SessionOptions
 
 __all__ = ["RunResult", "plan_run", "plan_tournament", "run", "tournament"]
 
@@ -191,8 +192,9 @@ def plan_run(
     epochs: int = 1,
     seed: int = 0,
     answers: int | None = None,
-    swap: bool = True,
+    swap: bool | None = None,
     options: Mapping[str, ModelOptions] | None = None,
+    people: PeopleOptions | None = None,
     log_dir: LogDirectory = None,
 ) -> Plan:
     """The plan of :func:`run`, with the same parameters."""
@@ -206,8 +208,24 @@ def plan_run(
     for count in {len(question.answers) for question in questions}:
         require_cast(protocol, named, count)
     return _checked(
-        Plan(arena, ((protocol, (named,)),), questions, agents, epochs, seed, swap, limit=limit, answers=answers)
+        Plan(
+            arena,
+            ((protocol, (named,)),),
+            questions,
+            agents,
+            epochs,
+            seed,
+            _swaps(swap, agents),
+            limit=limit,
+            answers=answers,
+            people=people or PeopleOptions(),
+        )
     )
+
+
+def _swaps(asked: bool | None, agents: Mapping[str, Agent]) -> bool:
+    """Whether every ordering is swapped: by default, but for people, none of whom is given a question twice."""
+    return not any(agent.asks_people for agent in agents.values()) if asked is None else asked
 
 
 def plan_tournament(
@@ -222,8 +240,9 @@ def plan_tournament(
     epochs: int = 1,
     seed: int = 0,
     answers: int | None = None,
-    swap: bool = True,
+    swap: bool | None = None,
     options: Mapping[str, ModelOptions] | None = None,
+    people: PeopleOptions | None = None,
     log_dir: LogDirectory = None,
     schedule: ScheduleName = "everything",
     target: str | None = None,
@@ -261,10 +280,12 @@ def plan_tournament(
     )
     limit = arena.default_limit if limit is None else limit
     questions = _questions(arena, limit, seed, answers, Path(log_dir) if log_dir else None)
-    by_play = arena.pairings(sorted(found), seed) is not None
+    # A person is not measured alone: that would show them the hidden material.
+    machines = sorted(name for name, agent in found.items() if not agent.asks_people)
+    by_play = arena.pairings(machines, seed) is not None
     alone: tuple[tuple[Protocol, tuple[Cast, ...]], ...] = ()
-    if not by_play:
-        alone = ((find_protocol("direct", expert=True), tuple({"judge": (name,)} for name in sorted(found))),)
+    if not by_play and machines:
+        alone = ((find_protocol("direct", expert=True), tuple({"judge": (name,)} for name in machines)),)
     return _checked(
         Plan(
             arena,
@@ -273,12 +294,13 @@ def plan_tournament(
             found,
             epochs,
             seed,
-            swap,
+            _swaps(swap, found),
             alone,
             by_play,
             limit=limit,
             answers=answers,
             scheduling=_scheduling(schedule, target, until_width, batch, entries),
+            people=people or PeopleOptions(),
         )
     )
 
@@ -350,10 +372,32 @@ def _pair(text: str, debaters: Sequence[str]) -> tuple[str, str] | None:
 def _checked(plan: Plan) -> Plan:
     if plan.epochs < 1:
         raise ConfigurationError(f"--epochs {plan.epochs}: play each episode at least once")
+    if plan.asks_people and plan.scheduling is not None:
+        raise ConfigurationError(
+            f"--schedule {plan.scheduling.kind} decides by what has come out, and cannot wait for people: leave it out"
+        )
+    for agent in plan.agents.values():
+        agent.learn(plan.questions)
     for protocol, _ in (*plan.entries, *plan.capability):
         for count in {len(question.answers) for question in plan.questions}:
             plan.compiled(protocol, count)
+    require_able(plan)
     return plan
+
+
+def require_able(plan: Plan) -> None:
+    """Raise ConfigurationError where people are cast for what nobody can ask of them."""
+    for protocol, casts in plan.entries:
+        ranking = {step.preferred_by for step in protocol.graph(2).steps() if step.candidates > 1}
+        for seat in ranking:
+            if seat is None:
+                continue
+            for cast in casts:
+                if any(plan.agents[name].asks_people for name in cast[seat.role.name]):
+                    raise ConfigurationError(
+                        f"{protocol.title}: its {seat.role.name} ranks candidates of every speech, which is not asked "
+                        "of people: leave out --candidates, or give --preference own"
+                    )
 
 
 def default_log_dir(plan: Plan) -> Path:
@@ -370,6 +414,7 @@ def carry_out(
     cost_limit: float | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
+    session: SessionOptions | None = None,
     command: Sequence[str] = (),
 ) -> RunResult:
     """Carry out a plan, from a script or a notebook alike; see :func:`run` for the parameters."""
@@ -397,6 +442,7 @@ def carry_out(
             cost_limit=cost_limit,
             retry_failed=retry_failed,
             progress=progress,
+            session=session,
             command=command,
         )
     )
@@ -431,13 +477,15 @@ def run(
     epochs: int = 1,
     seed: int = 0,
     answers: int | None = None,
-    swap: bool = True,
+    swap: bool | None = None,
     options: Mapping[str, ModelOptions] | None = None,
+    people: PeopleOptions | None = None,
     log_dir: LogDirectory = None,
     connections: int = 64,
     cost_limit: float | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
+    session: SessionOptions | None = None,
     **cast: str | Agent | Sequence[str | Agent],
 ) -> RunResult:
     """Play a protocol over an arena's questions with one cast.
@@ -450,13 +498,16 @@ def run(
     epochs : how often each episode is sampled.
     seed : of questions, orderings and agents.
     answers : keep the correct answer and this many minus one of the others, drawn under the seed.
-    swap : play each question with its orderings swapped, or once for each answer that may be argued for.
+    swap : play each question with its orderings swapped, or once for each answer that may be argued for.  None
+        does so unless people take part, none of whom is given the same question twice.
     options : by model name, its endpoint and price.
+    people : how items are put to people, where an agent is ``human``.
     log_dir : the run directory; by default one named after the configuration under ``logs/``.
     connections : most calls in flight to one endpoint.
     cost_limit : dollars that the run may cost, all starts together.
     retry_failed : play unscored episodes again.
     progress : told what happens.
+    session : who sits at the terminal, where an agent is ``human``.
     **cast : an agent, its name, or a list of them for each role (``debater="mcts/64", judge="mcts/8"``).
 
     Returns
@@ -487,10 +538,17 @@ def run(
         answers=answers,
         swap=swap,
         options=options,
+        people=people,
         log_dir=log_dir,
     )
     return carry_out(
-        plan, log_dir, connections=connections, cost_limit=cost_limit, retry_failed=retry_failed, progress=progress
+        plan,
+        log_dir,
+        connections=connections,
+        cost_limit=cost_limit,
+        retry_failed=retry_failed,
+        progress=progress,
+        session=session,
     )
 
 
@@ -506,8 +564,9 @@ def tournament(
     epochs: int = 1,
     seed: int = 0,
     answers: int | None = None,
-    swap: bool = True,
+    swap: bool | None = None,
     options: Mapping[str, ModelOptions] | None = None,
+    people: PeopleOptions | None = None,
     log_dir: LogDirectory = None,
     connections: int = 64,
     cost_limit: float | None = None,
@@ -517,6 +576,7 @@ def tournament(
     target: str | None = None,
     until_width: float | None = None,
     batch: int = 64,
+    session: SessionOptions | None = None,
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> RunResult:
@@ -566,6 +626,7 @@ def tournament(
         answers=answers,
         swap=swap,
         options=options,
+        people=people,
         log_dir=log_dir,
         schedule=schedule,
         target=target,
@@ -575,5 +636,11 @@ def tournament(
         changes=changes,
     )
     return carry_out(
-        plan, log_dir, connections=connections, cost_limit=cost_limit, retry_failed=retry_failed, progress=progress
+        plan,
+        log_dir,
+        connections=connections,
+        cost_limit=cost_limit,
+        retry_failed=retry_failed,
+        progress=progress,
+        session=session,
     )

@@ -7,12 +7,12 @@ import math
 from dataclasses import asdict, replace
 from typing import Any, overload
 
-from ..agents import Agent
+from ..agents import Agent, CompositeAgent
 from ..errors import BudgetExceeded, ConfigurationError, ContextTooLong, ModelError, TurnFailed
 from ..identity import digest
 from ..models import Completion, Model, ModelCall, ScoreCall, Scores
 from ..requests import Choice, Choose, Speak, Speech
-from ..transcript import Usage, reading_from_dict
+from ..transcript import Usage, belief_from_dict, consulted_from_dict, reading_from_dict
 from .journal import Journal
 
 __all__ = ["Budget", "JournaledModel", "require_limit", "respond"]
@@ -153,8 +153,19 @@ async def respond(agent: Agent, request: Speak, journal: Journal) -> Speech: ...
 @overload
 async def respond(agent: Agent, request: Choose, journal: Journal) -> Choice: ...
 async def respond(agent: Agent, request: Speak | Choose, journal: Journal) -> Speech | Choice:
-    """The agent's reply; where its calls are not journaled one by one, the whole reply is."""
-    if agent.journals_calls:
+    """The agent's reply; where its calls are not journaled one by one, the whole reply is.
+
+    Of a composite agent the replies of its members are, each by this rule; a person's is kept with the episode that
+    it was given in, and never taken from the journal.
+    """
+    if isinstance(agent, CompositeAgent):
+
+        async def ask(member: Agent, asked: Speak | Choose) -> Speech | Choice:
+            return await respond(member, asked, journal)
+
+        return await agent.consult(request, ask)
+    # A person is asked in the very task that the episode runs in: LangGraph's interrupt() knows it by its context.
+    if agent.asks_people or agent.journals_calls:
         return await agent.respond(request)
 
     async def produce() -> dict[str, Any]:
@@ -168,4 +179,10 @@ async def respond(agent: Agent, request: Speak | Choose, journal: Journal) -> Sp
     reply = {**stored, "usage": Usage(**stored["usage"]), "notes": tuple(stored["notes"])}
     if isinstance(request, Speak):
         return Speech(**reply)
-    return Choice(**{**reply, "readings": tuple(map(reading_from_dict, stored.get("readings", ())))})
+    for name, read in (
+        ("readings", reading_from_dict),
+        ("beliefs", belief_from_dict),
+        ("consulted", consulted_from_dict),
+    ):
+        reply[name] = tuple(map(read, stored.get(name, ())))
+    return Choice(**reply)

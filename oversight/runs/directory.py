@@ -4,7 +4,9 @@
 ``questions.jsonl`` the questions as they were asked, one a line;
 ``episodes.jsonl``  finished episodes, one a line, appended;
 ``journal.sqlite``  every paid call;
-``capability.json`` capability of each agent alone, where it was measured.
+``capability.json`` capability of each agent alone, where it was measured;
+``people.sqlite``   who judges what, and everything that people have stated, where people take part;
+``checkpoints.sqlite`` episodes that wait for a person.
 
 Nothing that is there is overwritten.  A torn last line is owed again.
 """
@@ -14,13 +16,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RunDirectoryError
+from ..identity import digest
 from ..questions import Question
 from .durable import GroupCommit
 from .journal import Journal
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["RunDirectory", "differences", "read_episodes", "read_json"]
 
@@ -105,13 +112,18 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     return [] if old == new else [f"{where}: {_short(old)} there, {_short(new)} here"]
 
 
+def _as(person: str) -> str:
+    _, _, name = person.partition("/")
+    return f"as {name}" if name else "without a name"
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 class RunDirectory:
-    """An open run directory, held by this process alone.
+    """An open run directory, held by this process alone or, where people take part, by one process a person.
 
     Parameters
     ----------
@@ -120,6 +132,7 @@ class RunDirectory:
     versions : versions of the packages involved, for the record.
     retry_refused : whether calls whose result was of no use are made again.
     command : the words of the command line that asked for the run; empty where it was asked for in Python.
+    person : who sits at the terminal; others may be in the same directory then.  None holds it alone.
 
     Raises
     ------
@@ -135,10 +148,12 @@ class RunDirectory:
         *,
         retry_refused: bool = False,
         command: Sequence[str] = (),
+        person: str | None = None,
     ) -> None:
         from filelock import FileLock, Timeout
 
         self.path = Path(path)
+        self.person = person
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -147,9 +162,20 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path}: cannot be made: {reason}; choose another --log-dir") from None
         here = json.loads(json.dumps(configuration, allow_nan=False))
         self._check(here)  # before the lock is taken, which leaves a file: a folder of something else stays as it is
+        # Sessions hold it while they open the directory, and while they append to it.
         self._lock = FileLock(self.path / ".lock")
+        self._seat = None if person is None else FileLock(self.path / f".lock-{digest(person, 12)}")
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0 if person is None else 30)
+            if self._seat is not None:
+                try:
+                    self._seat.acquire(timeout=0)
+                except Timeout:
+                    self._lock.release()
+                    raise RunDirectoryError(
+                        f"{self.path}: another session is open {_as(person or '')}: end it, or give another name "
+                        "with --as"
+                    ) from None
         except Timeout:
             raise RunDirectoryError(
                 f"{self.path}: another process is running in it; wait for it or choose another --log-dir"
@@ -162,31 +188,64 @@ class RunDirectory:
             if not self._check(here):
                 kept = {"format": 1, "configuration": here, "versions": dict(versions), "command": list(command)}
                 write_json(self.path / "run.json", kept)
-            for record in read_lines(self.path / "episodes.jsonl"):
-                if record.keys() >= _EPISODE:
-                    self.finished[record["id"]] = record["status"]
+            self._read_to = 0
             self._file = (self.path / "episodes.jsonl").open("ab")
             try:
                 if self._file.tell() and not self._ends_a_line():
                     self._file.write(b"\n")
+                    self._file.flush()
+                self.refresh()
                 self.journal = Journal(self.path / "journal.sqlite", retry_refused=retry_refused)
             except BaseException:
                 self._file.close()
                 raise
         except OSError as error:
-            self._lock.release()
+            self._let_go()
             raise RunDirectoryError(f"{self.path}: cannot be used: {error.strerror}: {error.filename}") from None
         except BaseException:
-            self._lock.release()
+            self._let_go()
             raise
+        if self._seat is not None:
+            self._lock.release()
         self._writer: GroupCommit[str] = GroupCommit(self._append, "episodes")
+
+    def _let_go(self) -> None:
+        self._lock.release()
+        if self._seat is not None:
+            self._seat.release()
+
+    def refresh(self) -> list[dict[str, Any]]:
+        """Take in the episodes that were finished since the last look, by whichever process; gives their records."""
+        found = []
+        with (self.path / "episodes.jsonl").open("rb") as file:
+            file.seek(self._read_to)
+            for line in file:
+                if not line.endswith(b"\n"):  # another process is writing it
+                    break
+                self._read_to += len(line)
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict) and record.keys() >= _EPISODE:
+                    self.finished[record["id"]] = record["status"]
+                    found.append(record)
+        return found
+
+    def working_on(self, what: str) -> FileLock:
+        """A lock that keeps other processes from the same work, such as the turns on one question."""
+        from filelock import FileLock
+
+        folder = self.path / ".working"
+        folder.mkdir(exist_ok=True)
+        return FileLock(folder / digest(what, 12))
 
     def _check(self, configuration: Any) -> bool:
         """Whether the folder holds this run already; False where it holds nothing."""
         run = self.path / "run.json"
         if not run.exists():
             # What a start leaves that was ended before it wrote run.json.
-            if any(one.name not in (".lock", ".run.json.part") for one in self.path.iterdir()):
+            if any(not one.name.startswith((".lock", ".run.json.part")) for one in self.path.iterdir()):
                 raise RunDirectoryError(f"{self.path} is not empty and has no run.json; choose another --log-dir")
             return False
         there = read_json(run)
@@ -207,9 +266,10 @@ class RunDirectory:
 
     def _append(self, lines: Sequence[str]) -> None:
         try:
-            self._file.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass"))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            with self._lock if self.person is not None else nullcontext():
+                self._file.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass"))
+                self._file.flush()
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise RunDirectoryError(
                 f"{self._file.name}: cannot be written: {error.strerror}; what was stored before is kept, "
@@ -250,4 +310,4 @@ class RunDirectory:
         await self.journal.close()
         self._writer.close()
         self._file.close()
-        self._lock.release()
+        self._let_go()

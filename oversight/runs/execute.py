@@ -11,15 +11,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..agents import Agent, LanguageModelAgent
+from ..agents import Agent, CompositeAgent, LanguageModelAgent
+from ..together import gather_all
 from .calls import Budget, JournaledModel
 from .capability import capability_from_episodes, measure_by_play
 from .directory import RunDirectory, read_episodes, write_json
 from .moderator import play_episode
+from .people import People
 from .plan import Episode, Plan, Scheduling
 from .progress import Progress, Silent
+from .session import SessionOptions, Sitting, checkpointer
 
 if TYPE_CHECKING:
+    from ..terminal.front import Front
     from .schedule import Bye, Look, Planned, Result
 
 __all__ = ["execute", "versions"]
@@ -42,14 +46,17 @@ def versions() -> dict[str, str]:
 def _connect(plan: Plan, directory: RunDirectory, budget: Budget, connections: int) -> dict[str, Agent]:
     """The plan's agents, their models' calls journaled, budgeted and limited by endpoint."""
     places: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(connections))
-    agents: dict[str, Agent] = {}
-    for name, agent in plan.agents.items():
+
+    def connected(agent: Agent) -> Agent:
+        if isinstance(agent, CompositeAgent):
+            return agent.with_members([connected(member) for member in agent.members])
         if isinstance(agent, LanguageModelAgent):
             model = agent.model
             endpoint = str(model.describe().get("base_url", model.name))
-            agent = agent.with_model(JournaledModel(model, directory.journal, budget, places[endpoint]))
-        agents[name] = agent
-    return agents
+            return agent.with_model(JournaledModel(model, directory.journal, budget, places[endpoint]))
+        return agent
+
+    return {name: connected(agent) for name, agent in plan.agents.items()}
 
 
 async def execute(
@@ -61,6 +68,7 @@ async def execute(
     retry_failed: bool = False,
     progress: Progress | None = None,
     command: Sequence[str] = (),
+    session: SessionOptions | None = None,
 ) -> None:
     """Carry out a plan in a run directory; what is finished there already is not done again.
 
@@ -73,6 +81,7 @@ async def execute(
     retry_failed : whether unscored episodes are owed again.
     progress : told what happens; silent by default.
     command : the words of the command line, kept with the run.
+    session : who sits at the terminal, where people take part.
 
     Raises
     ------
@@ -82,13 +91,22 @@ async def execute(
         when the next call could cross ``cost_limit``; everything finished is kept.
     """
     progress = progress or Silent()
-    directory = RunDirectory(log_dir, plan.configuration(), versions(), retry_refused=retry_failed, command=command)
+    session = session or SessionOptions()
+    directory = RunDirectory(
+        log_dir,
+        plan.configuration(),
+        versions(),
+        retry_refused=retry_failed,
+        command=command,
+        person=session.person if plan.asks_people else None,
+    )
     try:
         if directory.questions() is None:
             directory.keep_questions(plan.questions)
         budget = Budget(cost_limit, directory.journal.spent())
         agents = _connect(plan, directory, budget, connections)
-        names = sorted({name for _, casts in plan.entries for cast in casts for one in cast.values() for name in one})
+        cast = {name for _, casts in plan.entries for cast in casts for one in cast.values() for name in one}
+        names = sorted(name for name in cast if name not in plan.agents or not plan.agents[name].asks_people)
         try:
             if plan.capability == () and directory.capability() is None:
                 pairings = plan.arena.pairings(names, plan.seed) if plan.measures_by_play else None
@@ -112,6 +130,10 @@ async def execute(
             async def play(episodes: Iterable[Episode], heard: Heard | None = None) -> None:
                 await _play_all(owed(episodes), plan, agents, directory, budget, connections, progress, heard)
 
+            if plan.asks_people:
+                await _play_with_people(plan, agents, directory, owed, session, connections, progress)
+                _keep_solo(plan, directory)
+                return
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
             if plan.scheduling is None:
                 await play(plan.episodes())
@@ -138,6 +160,72 @@ def _keep_solo(plan: Plan, directory: RunDirectory) -> None:
         solo = capability_from_episodes(read_episodes(directory.path))
         if solo != directory.capability():
             directory.keep_capability(solo)
+
+
+async def _play_with_people(
+    plan: Plan,
+    agents: dict[str, Agent],
+    directory: RunDirectory,
+    owed: Callable[[Iterable[Episode]], Iterator[Episode]],
+    session: SessionOptions,
+    connections: int,
+    progress: Progress,
+) -> None:
+    """Hold a session at the terminal; machines play their episodes, and their turns in the others, behind it."""
+    people = People(directory.path / "people.sqlite", session.person)
+    machines = [episode for episode in plan.episodes() if not plan.people_in(episode)]
+    try:
+        async with checkpointer(directory.path) as saver:
+            for episode in owed(plan.episodes()):  # what failed before may be owed again
+                directory.finished.pop(episode.id, None)
+            sitting = Sitting(plan, agents, directory, saver, people, session)
+            playing = asyncio.create_task(_in_turns(sitting, machines, connections))
+            try:
+                if session.prepare_only:
+                    await _prepare(sitting, connections, progress)
+                else:
+                    async with session.front or _terminal(session.plain) as front:
+                        ended = await sitting.hold(front)
+                    if not ended:
+                        playing.cancel()
+                if not playing.done() and not playing.cancelled():
+                    progress.note("the machines play their own episodes to the end")
+                await asyncio.gather(playing, return_exceptions=True)
+                if not playing.cancelled():
+                    playing.result()
+            finally:
+                playing.cancel()
+                await sitting.stop()
+    finally:
+        people.close()
+
+
+def _terminal(plain: bool) -> Front:
+    from ..terminal.fronts import front_for  # only where somebody sits there
+
+    return front_for(plain)
+
+
+async def _prepare(sitting: Sitting, connections: int, progress: Progress) -> None:
+    """Play the machines' turns in everything that waits for people, as far as they go without them."""
+    owed = sitting.owed()
+    progress.start(len(owed), 0)
+    await _in_turns(sitting, owed, connections, progress)
+
+
+async def _in_turns(
+    sitting: Sitting, episodes: Sequence[Episode], connections: int, progress: Progress | None = None
+) -> None:
+    """Let episodes go on, so many at a time."""
+    waiting = iter(episodes)
+
+    async def worker() -> None:
+        for episode in waiting:
+            held = await sitting.begin(episode)
+            if progress is not None:
+                progress.prepared(held is not None)
+
+    await gather_all([worker() for _ in range(connections)])
 
 
 async def _play_scheduled(

@@ -11,12 +11,13 @@ from typing import Any
 from ..agents import Agent
 from ..errors import TurnFailed
 from ..graph import CompiledProtocol, Instance
+from ..graph.compile import Thread
 from ..identity import seed_from
 from ..limits import Limits
 from ..protocol import Seat, Step
 from ..questions import Arena
 from ..quotes import find_quotes
-from ..requests import Choice, Choose, Speak, Speech
+from ..requests import Choice, Choose, Speak, Speech, Stakes
 from ..sides import argues_for_another
 from ..together import gather_all
 from ..transcript import Candidate, Turn, Usage, Verdict
@@ -194,10 +195,32 @@ class EpisodeModerator:
         if step.kind == "speech":
             turn = await self._speech(instance, agent, view, seed, draw, heard, claims)
         else:
-            request = Choose(view, seed, self.episode.sample, draw, step.thinks, votes=step.votes)
+            request = Choose(
+                view,
+                seed,
+                self.episode.sample,
+                draw,
+                step.thinks,
+                votes=step.votes,
+                stakes=self.stakes(instance),
+                explains=step.explains,
+            )
             turn = self._chosen(instance, agent, await respond(agent, request, self.journal))
         self.taken.append(turn)
         return turn
+
+    def recall(self, turns: Sequence[Turn]) -> None:
+        """Take in the turns of an earlier process, so that the record of the episode is whole."""
+        known = {turn.step for turn in self.taken}
+        self.taken += [turn for turn in turns if turn.step not in known]
+
+    def stakes(self, instance: Instance) -> Stakes | None:
+        """What going on costs a judge that is asked for its verdict now."""
+        if instance.step.kind != "verdict":
+            return None
+        rank = {name: place for place, name in enumerate(self.compiled.unrolled.instances)}
+        before = [turn for turn in self.taken if rank[turn.step] < rank[instance.name]]
+        return self.episode.protocol.stakes(sorted(before, key=lambda turn: rank[turn.step]))
 
     def _seed(self, instance: Instance, view: View) -> int:
         answer = self.answer_of[view.position] if view.position is not None else None
@@ -219,10 +242,12 @@ class EpisodeModerator:
     ) -> Turn:
         """One speech: the best of its candidates, each the nearest of its tries to the limits."""
         step = instance.step
+        # A person picks the best of their drafts before they hand it in.
+        several = 1 if agent.asks_people else step.candidates
         made: list[tuple[Speech, Usage]] = await gather_all(
             [
-                self._within(agent, view, seed, (*draw, number) if step.candidates > 1 else draw, step)
-                for number in range(step.candidates)
+                self._within(agent, view, seed, (*draw, number) if several > 1 else draw, step)
+                for number in range(several)
             ]
         )
         answer = self.answer_of[view.position] if view.position is not None else None
@@ -360,10 +385,11 @@ class EpisodeModerator:
             reasoning=speech.reasoning,
             quotes=quotes,
             answer=answer,
-            agent=agent.name,
+            agent=speech.by or agent.name,
             usage=speech.usage,
             notes=speech.notes,
             private=instance.step.private,
+            seconds=speech.seconds,
         )
 
     def _chosen(self, instance: Instance, agent: Agent, choice: Choice) -> Turn:
@@ -385,11 +411,19 @@ class EpisodeModerator:
             answer=claimed,
             probabilities=probabilities,
             elicitation=choice.elicitation,
-            agent=agent.name,
+            agent=choice.by or agent.name,
             usage=choice.usage,
             notes=choice.notes,
             readings=choice.readings,
+            beliefs=tuple(replace(one, probabilities=self._by_answer(one.probabilities)) for one in choice.beliefs),
+            consulted=tuple(replace(one, probabilities=self._by_answer(one.probabilities)) for one in choice.consulted),
+            seconds=choice.seconds,
+            stops=choice.stops,
         )
+
+    def _by_answer(self, shown: Sequence[float]) -> tuple[float, ...]:
+        """Probabilities in the order of the view's answers, in the question's."""
+        return tuple(shown[self.episode.seating.labels.index(answer)] for answer in range(len(shown)))
 
 
 def _distribution(agent: Agent, choice: Choice, labels: Sequence[str]) -> dict[str, float]:
@@ -405,17 +439,25 @@ def _distribution(agent: Agent, choice: Choice, labels: Sequence[str]) -> dict[s
 
 
 async def play_episode(
-    episode: Episode, compiled: CompiledProtocol, arena: Arena, agents: Mapping[str, Agent], journal: Journal, seed: int
+    episode: Episode,
+    compiled: CompiledProtocol,
+    arena: Arena,
+    agents: Mapping[str, Agent],
+    journal: Journal,
+    seed: int,
+    thread: Thread | None = None,
+    replies: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Play an episode and give its record.
 
     A turn that fails makes the episode unscored, with the reason and the turns that were taken; it never
-    becomes a verdict.
+    becomes a verdict.  Raises :class:`Waiting` where a person is to be asked first; see
+    :meth:`CompiledProtocol.play` for ``thread`` and ``replies``.
     """
     moderator = EpisodeModerator(episode, compiled, arena, agents, journal, seed)
     started = time.perf_counter()
     try:
-        turns = await compiled.play(moderator)
+        turns = await compiled.play(moderator, thread, replies)
         verdict = compiled.verdict(turns)
     except TurnFailed as failure:
         rank = {name: index for index, name in enumerate(compiled.unrolled.instances)}
@@ -446,6 +488,7 @@ async def play_episode(
         "deciding": deciding,
         "seating": episode.seating.to_dict(),
         "sample": episode.sample,
+        **({"sitting": episode.sitting} if episode.sitting else {}),
         "status": "scored" if verdict.scored else "unscored",
         "reason": verdict.reason,
         "probabilities": list(verdict.probabilities) if verdict.probabilities else None,
@@ -460,6 +503,6 @@ async def play_episode(
             "output_tokens": total.output_tokens,
             "dollars": total.dollars,
         },
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": round(time.perf_counter() - started + sum(turn.seconds for turn in turns), 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Cast",
     "Episode",
+    "PeopleOptions",
     "Plan",
+    "Purpose",
     "RoleCost",
     "Scheduling",
     "label_names",
@@ -36,6 +38,11 @@ __all__ = [
 
 Cast = Mapping[str, tuple[str, ...]]
 """Names of the agents that play each role; one name plays every seat of its role."""
+
+
+Purpose = Literal["comparison", "capability", "calibration", "attention"]
+"""What an episode is for: to be analysed, to measure an agent alone, to set a cascade's thresholds, or to see whether a
+person reads."""
 
 
 def label_names(count: int) -> tuple[str, ...]:
@@ -54,9 +61,11 @@ class Episode:
     cast: Cast
     seating: Seating
     sample: int
-    purpose: Literal["comparison", "capability"] = "comparison"
+    purpose: Purpose = "comparison"
     recording: Recording | None = None
     """What everybody but the judge said before; None where it is played."""
+    sitting: int = 0
+    """Which of the people who are given the same item it is for; what the others say is the same for all."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,40 @@ class Scheduling:
         """What decides the order of the episodes, as JSON values."""
         target = self.target if self.pair is None else f"{self.target} {self.pair[0]}:{self.pair[1]}"
         return {"kind": self.kind, "target": target, "batch": self.batch}
+
+
+@dataclass(frozen=True)
+class PeopleOptions:
+    """How a run puts its items to people.
+
+    Parameters
+    ----------
+    judges : how many people are given each item.
+    reading : ``stepped`` shows a person one turn after another, with a credence after each; ``whole`` all at once.
+    minutes : how long a transcript may be read; None for no limit.
+    attention_every : one item in so many is a check that somebody reads, with a known answer; 0 for none.
+    once : what nobody is given twice: a ``story`` (the question's source), or a ``question`` of it.
+    """
+
+    judges: int = 1
+    reading: Literal["stepped", "whole"] = "stepped"
+    minutes: float | None = None
+    attention_every: int = 0
+    once: Literal["story", "question"] = "story"
+
+    def __post_init__(self) -> None:
+        if self.judges < 1:
+            raise ConfigurationError(f"--judges-per-item {self.judges}: give each item to one person at least")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ConfigurationError(f"--minutes {self.minutes:g}: give a time above 0")
+        if self.attention_every < 0 or self.attention_every == 1:
+            raise ConfigurationError(
+                f"--attention-every {self.attention_every}: one item in 2 or more is a check; 0 for none"
+            )
+
+    def source(self, question: Question) -> str:
+        """What stands for the question where nobody is to be given the same twice."""
+        return question.source if self.once == "story" else question.id
 
 
 _AROUND, _AROUND_A_TURN = 1200, 120
@@ -166,6 +209,7 @@ class Plan:
     limit, answers : what was asked for, for the record.
     scheduling : which of the episodes are played, in which order; None plays all.
     measured : capability of agents alone that is known beforehand, as ``capability.json`` keeps it.
+    people : how items are put to people, where some take part.
     """
 
     arena: Arena
@@ -181,6 +225,21 @@ class Plan:
     answers: int | None = None
     scheduling: Scheduling | None = None
     measured: Mapping[str, Any] | None = None
+    people: PeopleOptions = field(default=PeopleOptions())
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether somebody at the terminal takes part."""
+        return any(agent.asks_people for agent in self.agents.values())
+
+    def people_in(self, episode: Episode) -> frozenset[str]:
+        """Names of the seats of an episode in which a person may be asked; what was recorded is asked of nobody."""
+        recorded = episode.recording
+        instances = self.compiled(episode.protocol, len(episode.question.answers)).unrolled.instances.values()
+        seats = {one.step.seat for one in instances if recorded is None or one.step.seat.role.name in recorded.judges}
+        return frozenset(
+            seat.name for seat in seats if self.agents[player(episode.cast, episode.seating, seat)].asks_people
+        )
 
     def compiled_for(self, episode: Episode) -> CompiledProtocol:
         """The graph that an episode is played through."""
@@ -202,7 +261,14 @@ class Plan:
         return {name: agent.describe() for name, agent in self.agents.items()}
 
     def episodes(self) -> Iterator[Episode]:
-        """Every episode, those that share turns next to each other."""
+        """Every episode, those that share turns next to each other, and each for as many people as are to be asked."""
+        yield from self._items()
+        for sitting in range(1, self.people.judges if self.asks_people else 1):
+            for episode in self._items():
+                if self.people_in(episode):
+                    yield replace(episode, id=digest([episode.id, "sitting", sitting], 20), sitting=sitting)
+
+    def _items(self) -> Iterator[Episode]:
         for purpose, entries in (("capability", self.capability), ("comparison", self.entries)):
             for protocol, casts in entries:
                 described = protocol.describe()
@@ -233,7 +299,7 @@ class Plan:
         cast: Cast,
         seating: Seating,
         sample: int,
-        purpose: Literal["comparison", "capability"],
+        purpose: Purpose,
     ) -> Episode:
         players = {role: [self._described[name] for name in names] for role, names in cast.items()}
         content = [described, question.fingerprint, players, seating.to_dict(), sample, self.seed, purpose]
@@ -274,6 +340,7 @@ class Plan:
                         episode.sample,
                         instance.name,
                         makers[instance.name],
+                        episode.sitting if self.agents[name].asks_people else 0,
                     ],
                     16,
                 )
@@ -363,6 +430,7 @@ class Plan:
             "swap": self.swap,
             # Only where there is one: a run of everything is the run that it was before there were schedules.
             **({} if self.scheduling is None else {"schedule": self.scheduling.describe()}),
+            **({"people": asdict(self.people)} if self.asks_people else {}),
         }
 
 

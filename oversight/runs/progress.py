@@ -30,6 +30,9 @@ class Progress:
     def finished(self, record: Mapping[str, Any], spent: float, usage: Usage, unknown: int) -> None:
         """An episode is recorded.  ``spent`` dollars so far; ``unknown`` calls had no known price."""
 
+    def prepared(self, waits: bool) -> None:
+        """The machines' turns of one more episode are played; whether it waits for a person now."""
+
     def stop(self) -> None:
         """The run has ended, for whatever reason."""
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigurationError, DataError, OversightError, TurnFailed
 from ..graph import CompiledProtocol, Instance, unroll
-from ..graph.compile import Moderator
+from ..graph.compile import Moderator, Thread
 from ..identity import digest
 from ..protocol import Protocol, Seat
 from ..questions import Arena, Question
@@ -230,11 +230,13 @@ class Replay(CompiledProtocol):
     recording: Recording
     messages: bool = False
 
-    async def play(self, moderator: Moderator) -> list[Turn]:
+    async def play(
+        self, moderator: Moderator, thread: Thread | None = None, replies: Mapping[str, Any] | None = None
+    ) -> list[Turn]:
         assert isinstance(moderator, EpisodeModerator)
         replaying = ReplayModerator(moderator, self.recording, self.messages)
         try:
-            return await super().play(replaying)
+            return await super().play(replaying, thread, replies)
         except RecordingEnds:
             if any(turn.kind == "verdict" and turn.role in self.recording.judges for turn in replaying.taken):
                 return self.ordered([turn.to_dict() for turn in replaying.taken])

@@ -17,13 +17,14 @@ from ..identity import digest, seed_from
 from ..protocol import Protocol
 from ..questions import Arena
 from .api import LogDirectory, RunResult, carry_out, find_agents
-from .plan import Episode, Plan, RoleCost, size
+from .plan import Episode, PeopleOptions, Plan, RoleCost, size
 from .progress import Progress
 from .recordings import Recording, Recordings, read_recordings
 from .stepped import Stepped, relabelled
 
 if TYPE_CHECKING:
     from ..models.openai_compatible import ModelOptions
+    from .session import SessionOptions
 
 __all__ = ["RejudgePlan", "plan_rejudge", "rejudge"]
 
@@ -88,11 +89,12 @@ class RejudgePlan(Plan):
 
     def compiled_for(self, episode: Episode) -> CompiledProtocol:
         """The recording's graph with its turns in it."""
-        assert episode.recording is not None
+        if episode.recording is None:  # a check that somebody reads
+            return super().compiled_for(episode)
         return episode.recording.replay(super().compiled_for(episode), self.messages)
 
-    def episodes(self) -> Iterator[Episode]:
-        """Every episode: each recording before each judge."""
+    def _items(self) -> Iterator[Episode]:
+        """Every item: each recording before each judge."""
         for recording in self.recordings:
             seatings = [recording.seating]
             if self.both_orders:
@@ -187,6 +189,7 @@ def plan_rejudge(
     arena: str | Arena | None = None,
     protocols: Sequence[str | Protocol] = (),
     options: Mapping[str, ModelOptions] | None = None,
+    people: PeopleOptions | None = None,
 ) -> RejudgePlan:
     """The plan of :func:`rejudge`, with the same parameters."""
     if limit is not None and limit < 1:
@@ -227,7 +230,10 @@ def plan_rejudge(
         messages=not found.corpus if messages is None else messages,
         corpus=found.corpus,
         measured=found.capability,
+        people=people or PeopleOptions(),
     )
+    for agent in agents.values():
+        agent.learn(plan.questions)
     for recording in recordings:
         plan.compiled(recording.protocol, len(recording.question.answers))
     return plan
@@ -247,11 +253,13 @@ def rejudge(
     arena: str | Arena | None = None,
     protocols: Sequence[str | Protocol] = (),
     options: Mapping[str, ModelOptions] | None = None,
+    people: PeopleOptions | None = None,
     log_dir: LogDirectory = None,
     connections: int = 64,
     cost_limit: float | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
+    session: SessionOptions | None = None,
 ) -> RunResult:
     """Put a new judge before recorded transcripts; nobody speaks anew.
 
@@ -299,7 +307,14 @@ def rejudge(
         arena=arena,
         protocols=protocols,
         options=options,
+        people=people,
     )
     return carry_out(
-        plan, log_dir, connections=connections, cost_limit=cost_limit, retry_failed=retry_failed, progress=progress
+        plan,
+        log_dir,
+        connections=connections,
+        cost_limit=cost_limit,
+        retry_failed=retry_failed,
+        progress=progress,
+        session=session,
     )

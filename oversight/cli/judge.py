@@ -1,0 +1,152 @@
+"""``oversight judge``: what waits for a person, and recorded transcripts judged by one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ConfigurationError
+from .parsing import Parser, add_people_options, add_run_options, people_options, session_options
+
+__all__ = ["judge"]
+
+_OF_A_SESSION = {"--as": 1, "--human-budget": 1, "--ahead": 1, "--prepare-only": 0, "--feedback": 0, "--plain": 0}
+"""Options that are no part of what a run is, and how many words each takes."""
+
+
+def judge(words: Sequence[str]) -> int:
+    """``oversight judge``"""
+    parser = Parser(
+        "judge",
+        "Judge at the terminal: what a run has waiting for people, or recorded transcripts of a run or of the NYU\n"
+        "human debate corpus.  You are shown what any judge is shown.  Everything that you state is kept at once;\n"
+        "stop whenever you like, and the same command goes on at the same turn.",
+        "oversight judge --corpus nyu-debate-2023/pub --as ada",
+        usage="oversight judge LOGDIR | --corpus PATH [--as NAME] [options]",
+    )
+    parser.add_argument(
+        "run",
+        metavar="LOGDIR",
+        nargs="?",
+        help="a run that waits for people; of any other run, the transcripts are judged anew, into another folder",
+    )
+    parser.add_argument("--corpus", metavar="PATH", help="the folder of the NYU human debate corpus")
+    parser.add_argument("--status", action="store_true", help="of a run with people: who has done what, and what waits")
+    parser.add_argument("--release", metavar="NAME", help="free the items that NAME has begun and will not finish")
+    what = parser.add_argument_group("which transcripts")
+    what.add_argument(
+        "--judge-messages",
+        choices=("shown", "hidden"),
+        help="what the recorded judge said to the speakers (default: shown for runs of ours; hidden for the corpus, "
+        "where it often tells how the judge leaned)",
+    )
+    what.add_argument("--all", action="store_true", help="of the corpus, also debates that the paper leaves out")
+    what.add_argument("--arena", metavar="A", help="arena of the run as file.py:Name, where it is not found by itself")
+    what.add_argument("--protocol", action="append", default=[], metavar="P", help="the same for a protocol of the run")
+    add_run_options(parser)
+    add_people_options(parser)
+    _reword(parser)
+    arguments = parser.parse(words)
+    if (arguments.run is None) == (arguments.corpus is None):
+        raise ConfigurationError("say what is judged: oversight judge LOGDIR, or oversight judge --corpus PATH")
+    folder = Path(arguments.run) if arguments.run is not None else None
+    if folder is not None and _waits(folder):
+        return _go_on(folder, arguments, words)
+    for option, given in (("--status", arguments.status), ("--release", arguments.release)):
+        if given:
+            raise ConfigurationError(f"{option} is about a run in which people take part: give its LOGDIR")
+    from ..report.terminal import error_console, print_skipped
+    from ..runs.recordings import read_recordings
+    from ..runs.rejudge import plan_rejudge
+    from .commands import carry_out_plan
+
+    if folder is not None and not (folder / "run.json").is_file():
+        raise ConfigurationError(f"{folder}: not a run directory; the NYU corpus is given with --corpus {folder}")
+    with error_console().status("reading transcripts"):
+        found = read_recordings(
+            folder or arguments.corpus, arena=arguments.arena, protocols=arguments.protocol, everything=arguments.all
+        )
+    plan = plan_rejudge(
+        found,
+        "human",
+        limit=arguments.limit,
+        seed=arguments.seed,
+        messages=None if arguments.judge_messages is None else arguments.judge_messages == "shown",
+        people=people_options(arguments),
+    )
+    print_skipped(found, error_console())
+    return carry_out_plan(plan, arguments, ("judge", *words))
+
+
+def _reword(parser: Parser) -> None:
+    """Say what the options of a run mean here, and leave out those that mean nothing."""
+    said = {
+        "limit": "how many transcripts, of every protocol and debater (default: all)",
+        "seed": "seed of the order of transcripts and of answers (default: 0)",
+    }
+    unused = {"epochs", "answers", "no_swap", "swap", "base_url", "price", "max_connections", "cost_limit"}
+    for action in parser._actions:
+        action.help = argparse.SUPPRESS if action.dest in unused else said.get(action.dest, action.help)
+
+
+def _waits(folder: Path) -> bool:
+    """Whether people take part in the run of a folder."""
+    from ..runs.directory import read_json
+
+    kept = read_json(folder / "run.json")
+    return isinstance(kept, dict) and "people" in (kept.get("configuration") or {})
+
+
+def _go_on(folder: Path, arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    """Go on with a run in which people take part: its own command, with this session's options."""
+    from ..report.sessions import print_standings
+    from ..report.terminal import console
+    from ..runs.directory import read_json
+    from ..runs.people import People
+
+    if arguments.status or arguments.release:
+        people = People(folder / "people.sqlite", session_options(arguments).person)
+        if arguments.release:
+            from ..runs.session import require_name
+
+            require_name(arguments.release)
+            name = arguments.release if arguments.release == "human" else f"human/{arguments.release}"
+            count = people.release(name)
+            console().print(f"{count} items of {arguments.release} are free again", highlight=False, markup=False)
+        print_standings(folder, people, console())
+        people.close()
+        return 0
+    command = read_json(folder / "run.json").get("command")
+    if not command:
+        raise ConfigurationError(f"{folder} was not made by a command: run the Python program that made it")
+    mine, rest = _split([word for word in words if word != arguments.run], keep_session=True)
+    if rest:
+        raise ConfigurationError(f"{rest[0]}: what {folder} holds is settled; only the options of a session are given")
+    _, theirs = _split(command[1:], keep_session=False)
+    from .commands import run, tournament
+    from .rejudge import rejudge
+
+    again = {"run": run, "tournament": tournament, "rejudge": rejudge, "judge": judge}
+    return again[command[0]]([*theirs, "--log-dir", str(folder), *mine])
+
+
+def _split(words: Sequence[str], *, keep_session: bool) -> tuple[list[str], list[str]]:
+    """The words of a session's options, and the others; where the run is kept is left out of a recorded command."""
+    mine: list[str] = []
+    rest: list[str] = []
+    waiting, where = 0, rest
+    for word in words:
+        if waiting:
+            where.append(word)
+            waiting -= 1
+            continue
+        name, equals, _ = word.partition("=")
+        if name in _OF_A_SESSION:
+            where, waiting = mine, 0 if equals else _OF_A_SESSION[name]
+        elif name in ("--log-dir", "--dry-run") and not keep_session:
+            where, waiting = [], 0 if equals or name == "--dry-run" else 1
+        else:
+            where = rest
+        where.append(word)
+    return mine, rest

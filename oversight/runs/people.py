@@ -1,0 +1,293 @@
+"""Who judges what, and everything that a person has stated, each durable before the next screen.
+
+One SQLite file in the run directory, ``people.sqlite``, that several sessions may have open at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunDirectoryError
+from ..transcript import Belief
+
+__all__ = ["People", "Standing"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS seats (      -- who sits where
+    episode TEXT NOT NULL, seat TEXT NOT NULL, person TEXT NOT NULL,
+    source TEXT NOT NULL,               -- the story: nobody is given another seat on it
+    state TEXT NOT NULL,                -- open, done or skipped
+    reason TEXT NOT NULL DEFAULT '', at TEXT NOT NULL,
+    PRIMARY KEY (episode, seat, person)
+);
+CREATE TABLE IF NOT EXISTS beliefs (    -- credences on the way to a verdict
+    episode TEXT NOT NULL, step TEXT NOT NULL, after INTEGER NOT NULL,
+    person TEXT NOT NULL, probabilities TEXT NOT NULL, seconds REAL NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (episode, step, after)
+);
+CREATE TABLE IF NOT EXISTS replies (    -- what the episode goes on with
+    episode TEXT NOT NULL, step TEXT NOT NULL, person TEXT NOT NULL, value TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (episode, step)
+);
+CREATE TABLE IF NOT EXISTS notes (episode TEXT NOT NULL, person TEXT NOT NULL, text TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS drafts (
+    episode TEXT NOT NULL, step TEXT NOT NULL, person TEXT NOT NULL, text TEXT NOT NULL,
+    PRIMARY KEY (episode, step, person)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What one person has done in a run.
+
+    Parameters
+    ----------
+    person : the name.
+    done, open, skipped : items finished, begun, and given up.
+    """
+
+    person: str
+    done: int
+    open: int
+    skipped: int
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class People:
+    """The seats and statements of one person in a run, beside those of the others.
+
+    Parameters
+    ----------
+    path : the file; made if missing.
+    person : the name under which this session sits.
+
+    Raises
+    ------
+    RunDirectoryError
+        if the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path, person: str) -> None:
+        self.path, self.person = path, person
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise RunDirectoryError(f"{path}: cannot be used for what people state: {error}") from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, durable at its end, in which no other session writes."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise RunDirectoryError(
+                f"{self.path}: cannot be written: {error}; what was stated before is kept, repeat the command to go on"
+            ) from None
+
+    # ---- seats --------------------------------------------------------------------------------------
+
+    def claim(self, episode: str, seat: str, source: str) -> bool:
+        """Take a seat, or keep the one that this person has; False where it is another's, or not for this person.
+
+        Nobody is given a second seat in an episode, or a seat in another episode on the same source; a seat that
+        was given up is not offered to the same person again.
+        """
+        if self.mine(episode, seat):  # nothing is written for what is known
+            return True
+        with self._writing() as database:
+            if not self.free(episode, seat, source):
+                return False
+            database.execute(
+                "INSERT INTO seats (episode, seat, person, source, state, at) VALUES (?, ?, ?, ?, 'open', ?)",
+                (episode, seat, self.person, source, _now()),
+            )
+        return True
+
+    def mine(self, episode: str, seat: str) -> bool:
+        """Whether this person has the seat and has not given it up."""
+        return bool(
+            self._database.execute(
+                "SELECT 1 FROM seats WHERE episode = ? AND seat = ? AND person = ? AND state != 'skipped'",
+                (episode, seat, self.person),
+            ).fetchone()
+        )
+
+    def free(self, episode: str, seat: str, source: str) -> bool:
+        """Whether this person could take the seat."""
+        taken = self._database.execute(
+            "SELECT 1 FROM seats "
+            "WHERE (episode = ? AND seat = ? AND state != 'skipped') OR (person = ? AND source = ?)",
+            (episode, seat, self.person, source),
+        ).fetchone()
+        return taken is None
+
+    def finish(self, episode: str) -> None:
+        """This person's part in an episode is done."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE seats SET state = 'done' WHERE episode = ? AND person = ? AND state = 'open'",
+                (episode, self.person),
+            )
+
+    def skip(self, episode: str, seat: str, reason: str) -> None:
+        """Give a seat up, so that somebody else may take it."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE seats SET state = 'skipped', reason = ? WHERE episode = ? AND seat = ? AND person = ?",
+                (reason, episode, seat, self.person),
+            )
+            # Whoever takes it begins anew.
+            for table in ("beliefs", "drafts"):
+                database.execute(f"DELETE FROM {table} WHERE episode = ? AND person = ?", (episode, self.person))
+
+    def release(self, person: str) -> int:
+        """Free the seats that somebody has begun and will not finish; gives how many there were."""
+        with self._writing() as database:
+            rows = database.execute(
+                "SELECT episode FROM seats WHERE person = ? AND state = 'open' AND NOT EXISTS "
+                "(SELECT 1 FROM replies WHERE replies.episode = seats.episode AND replies.person = seats.person)",
+                (person,),
+            ).fetchall()
+            for (episode,) in rows:
+                database.execute(
+                    "UPDATE seats SET state = 'skipped', reason = 'released' WHERE episode = ? AND person = ?",
+                    (episode, person),
+                )
+                for table in ("beliefs", "drafts"):
+                    database.execute(f"DELETE FROM {table} WHERE episode = ? AND person = ?", (episode, person))
+        return len(rows)
+
+    def standings(self) -> list[Standing]:
+        """What everybody has done, by name."""
+        counts: dict[str, dict[str, int]] = {}
+        for person, state, count in self._database.execute(
+            "SELECT person, state, COUNT(*) FROM seats GROUP BY person, state ORDER BY person"
+        ):
+            counts.setdefault(person, {})[state] = count
+        return [
+            Standing(person, of.get("done", 0), of.get("open", 0), of.get("skipped", 0))
+            for person, of in counts.items()
+        ]
+
+    def standing(self) -> Standing:
+        """What this person has done."""
+        found = [one for one in self.standings() if one.person == self.person]
+        return found[0] if found else Standing(self.person, 0, 0, 0)
+
+    def begun(self) -> list[tuple[str, str]]:
+        """Episode and seat of everything that this person has begun and not finished, the oldest first."""
+        return list(
+            self._database.execute(
+                "SELECT episode, seat FROM seats WHERE person = ? AND state = 'open' ORDER BY at, rowid", (self.person,)
+            )
+        )
+
+    def taken(self) -> dict[tuple[str, str], str]:
+        """Who has each seat that is not given up, by episode and seat."""
+        rows = self._database.execute("SELECT episode, seat, person FROM seats WHERE state != 'skipped'")
+        return {(episode, seat): person for episode, seat, person in rows}
+
+    def sources(self) -> set[str]:
+        """The sources on which this person has, or has had, a seat."""
+        return {row[0] for row in self._database.execute("SELECT source FROM seats WHERE person = ?", (self.person,))}
+
+    # ---- statements ---------------------------------------------------------------------------------
+
+    def keep_belief(self, episode: str, step: str, belief: Belief) -> None:
+        """Store a credence; a later one on the same turns takes its place."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO beliefs VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    episode,
+                    step,
+                    belief.after,
+                    self.person,
+                    json.dumps(list(belief.probabilities)),
+                    belief.seconds,
+                    _now(),
+                ),
+            )
+
+    def beliefs(self, episode: str, step: str) -> tuple[Belief, ...]:
+        """The credences stated for a step, in order."""
+        rows = self._database.execute(
+            "SELECT after, probabilities, seconds FROM beliefs WHERE episode = ? AND step = ? AND person = ? "
+            "ORDER BY after",
+            (episode, step, self.person),
+        )
+        return tuple(Belief(after, tuple(json.loads(shares)), seconds) for after, shares, seconds in rows)
+
+    def shown(self, episode: str) -> int:
+        """How many turns this person had been shown when it last answered in an episode."""
+        rows = self._database.execute(
+            "SELECT value FROM replies WHERE episode = ? AND person = ?", (episode, self.person)
+        )
+        return max((json.loads(row[0])["shown"] for row in rows), default=0)
+
+    def keep_reply(self, episode: str, step: str, value: Mapping[str, Any]) -> None:
+        """Store what the episode goes on with; the first one counts."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)",
+                (episode, step, self.person, json.dumps(value, ensure_ascii=True), _now()),
+            )
+            database.execute(
+                "DELETE FROM drafts WHERE episode = ? AND step = ? AND person = ?", (episode, step, self.person)
+            )
+
+    def reply(self, episode: str, step: str) -> dict[str, Any] | None:
+        """What somebody has answered at a step of an episode; None where nobody has."""
+        row = self._database.execute(
+            "SELECT value FROM replies WHERE episode = ? AND step = ?", (episode, step)
+        ).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def keep_note(self, episode: str, text: str) -> None:
+        """Store a note on an episode."""
+        with self._writing() as database:
+            database.execute("INSERT INTO notes VALUES (?, ?, ?, ?)", (episode, self.person, text, _now()))
+
+    def notes(self, episode: str) -> tuple[str, ...]:
+        """This person's notes on an episode, in order."""
+        rows = self._database.execute(
+            "SELECT text FROM notes WHERE episode = ? AND person = ? ORDER BY rowid", (episode, self.person)
+        )
+        return tuple(row[0] for row in rows)
+
+    def keep_draft(self, episode: str, step: str, text: str) -> None:
+        """Store what is being written."""
+        with self._writing() as database:
+            database.execute("INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?)", (episode, step, self.person, text))
+
+    def draft(self, episode: str, step: str) -> str:
+        """What was being written at a step."""
+        row = self._database.execute(
+            "SELECT text FROM drafts WHERE episode = ? AND step = ? AND person = ?", (episode, step, self.person)
+        ).fetchone()
+        return row[0] if row else ""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
