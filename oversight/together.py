@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 __all__ = ["gather_all"]
 
 Result = TypeVar("Result")
 
 
-async def gather_all(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def gather_all(work: Sequence[Awaitable[Result]]) -> list[Result]:
     """Results of work done at the same time; the first failure is raised once all of it has ended.
 
     Waiting for the rest keeps what was paid: a call that is given up would be made again.

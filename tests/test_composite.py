@@ -153,7 +153,9 @@ def test_members_are_described_told_required_and_closed():
     agent.learn([helpers.question()])
     agent.require()
     asyncio.run(agent.close())
-    assert done == [(what, name, *([1] if what == "learn" else [])) for what in ("learn", "require", "close") for name in "ab"]
+    assert done == [
+        (what, name, *([1] if what == "learn" else [])) for what in ("learn", "require", "close") for name in "ab"
+    ]
     inner = {"agent": "inner", "members": [{"agent": "a"}]}
     assert agent.describe() == {"agent": "outer", "members": [inner, {"agent": "b"}]}
 
@@ -168,7 +170,9 @@ def test_other_members_in_the_same_places():
         agent.with_members([b])
 
 
-@pytest.mark.parametrize("shares", [{"A": 0.7}, {"A": 0.7, "B": 0.7}, {"A": 1.5, "B": -0.5}, {"A": float("nan"), "B": 1.0}])
+@pytest.mark.parametrize(
+    "shares", [{"A": 0.7}, {"A": 0.7, "B": 0.7}, {"A": 1.5, "B": -0.5}, {"A": float("nan"), "B": 1.0}]
+)
 def test_what_a_member_gives_is_a_distribution(shares):
     """Probabilities that sum to something else fail the turn; a little rounding does not."""
     with pytest.raises(TurnFailed, match="no distribution over A, B"):

@@ -1,10 +1,12 @@
-"""Stand-ins for a person: they err at the rate they are told to, in the way they are told to, and the same way again."""
+"""Stand-ins for a person: they err at the rate and in the way they are told to, and the same way again."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
 import math
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +118,7 @@ def test_a_question_that_was_not_learned():
 
 @pytest.mark.parametrize("confidence", [0.5, 0.0, 1.1, -1])
 def test_a_confidence_that_would_be_for_another_answer(confidence):
-    with pytest.raises(ConfigurationError, match="above 0.5, and at most 1"):
+    with pytest.raises(ConfigurationError, match="a number above"):
         AnswerKey(confidence)
     with pytest.raises(ValidationError):
         Noisy(confidence=confidence)
@@ -174,7 +176,9 @@ def test_length_biased_takes_the_side_of_most_words(turns, taken):
 
 def test_negligent_draws_an_answer():
     agent = Negligent(judge=ScriptedAgent("mute"), rate=1.0)
-    taken = [max(given, key=given.get) for given in (verdict(agent, Choose(view(question()), s))[1] for s in range(400))]
+    taken = [
+        max(given, key=given.get) for given in (verdict(agent, Choose(view(question()), s))[1] for s in range(400))
+    ]
     assert within(taken.count("yes"), 400, 0.5)
 
 
@@ -282,7 +286,7 @@ def test_it_does_not_argue_for_a_judge_that_cannot():
 
 
 def test_a_run_with_a_stand_in(tmp_path):
-    """Through the library: it errs as told, its notes say where, and the journal and run.json hold no truth."""
+    """Through the library: it errs as told, its notes say where, and the journal keeps no key."""
     arena = tiny.Sums()
     agent = told(Noisy(rate=0.4), *arena.questions(30, 0))
     result = oversight.run("direct", arena, limit=30, judge=agent, log_dir=tmp_path / "run")
@@ -292,4 +296,5 @@ def test_a_run_with_a_stand_in(tmp_path):
     for record, turn in zip(records, verdicts, strict=True):
         assert record["credit"] == (0.0 if "proxy erred: flipped" in turn.get("notes", ()) else 1.0)
     assert 0 < sum(record["credit"] for record in records) < len(records)
-    assert "correct" not in str(agent.describe())
+    with closing(sqlite3.connect(tmp_path / "run" / "journal.sqlite")) as journal:
+        assert journal.execute("SELECT COUNT(*) FROM calls").fetchone() == (0,)

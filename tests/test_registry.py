@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from oversight.agents import Agent, LanguageModelAgent, ScriptedAgent
+from oversight.agents import Agent, AnswerKey, LanguageModelAgent, ScriptedAgent
 from oversight.errors import ConfigurationError, MissingKey, UnknownName
 from oversight.models.openai_compatible import ModelOptions
 from oversight.protocols.debate import Debate
 from oversight.questions import Arena
-from oversight.registry import find_agent, find_arena, find_protocol, load_class, names
+from oversight.registry import agent_names, find_agent, find_arena, find_protocol, load_class, names
 
 FILE = '''
 from oversight.agents import ScriptedAgent
@@ -98,6 +98,25 @@ def test_protocols_by_name_with_options():
         (find_agent, "openai/m(reasoning)", "cannot read 'reasoning' in 'openai/m(reasoning)': write option=value"),
         (find_agent, "openai/m(votes=1,votes=2)", "option 'votes' is given twice"),
         (find_agent, "opena/gpt(votes=3)", "unknown model 'opena/gpt': did you mean 'openai/...'?"),
+        (find_agent, "humn", "unknown model 'humn': did you mean 'human'?"),
+        (find_agent, "human(name=x)", "human(name=x): a person takes no options: write human"),
+        (find_agent, "proxy/nosy(0.2)", "unknown proxy 'proxy/nosy': did you mean 'proxy/noisy'?"),
+        (find_agent, "proxy", "unknown proxy 'proxy'"),
+        (find_agent, "proxy/noisy(0.1,0.2)", "a stand-in takes one rate: write proxy/noisy(0.2, judge=NAME)"),
+        (find_agent, "proxy/noisy(0.1,rate=0.2)", "a stand-in takes one rate"),
+        (find_agent, "proxy/noisy(1.2)", "option 'rate' = 1.2: Input should be less than or equal to 1"),
+        (find_agent, "proxy/noisy(much)", "option 'rate' = 'much'"),
+        (find_agent, "proxy/noisy(rat=0.2)", "unknown option of proxy/noisy 'rat': did you mean 'rate'?"),
+        (find_agent, "proxy/noisy(judge=scripted/frist)", "unknown script 'frist': did you mean 'first'?"),
+        (find_agent, "cascade", "cascade needs a judge before the person|a cascade needs a judge"),
+        (find_agent, "cascade(human)", "a cascade needs a judge before the person"),
+        (find_agent, "cascade(scripted/first,humn)", "unknown model 'humn': did you mean 'human'?"),
+        (find_agent, "cascade(scripted/first,rsk=0.1)", "unknown option of cascade 'rsk': did you mean 'risk'?"),
+        (find_agent, "cascade(scripted/first,name=x)", "unknown option of cascade 'name'"),
+        (find_agent, "cascade(scripted/first,risk=2)", "option 'risk' = 2"),
+        (find_agent, "cascade/x(scripted/first)", "unknown agent 'cascade/x'"),
+        (find_protocol, "debate(2)", "cannot read '2' in 'debate(2)': write option=value"),
+        (find_arena, "passage(stories)", "cannot read 'stories' in 'passage(stories)': write option=value"),
         (find_agent, "scripted/first(votes=3)", "options are for language models, and this agent is none"),
     ],
 )
@@ -127,6 +146,74 @@ def test_models_by_provider(monkeypatch):
     assert isinstance(find_agent("scripted/first"), ScriptedAgent)
     with pytest.raises(MissingKey, match="OPENAI_API_KEY"):
         find_agent("openai/gpt-4o-mini").require()
+
+
+def test_people_and_who_stands_in_for_them():
+    """By name, with a rate that needs no key and a judge of its own."""
+    assert find_agent("human").asks_people
+    noisy = find_agent(" proxy/noisy(0.3) ")
+    assert (noisy.name, noisy.options.rate, type(noisy.judge)) == ("proxy/noisy(0.3)", 0.3, AnswerKey)
+    assert find_agent("proxy/noisy").options.rate == 0.2
+    lazy = find_agent("proxy/negligent(0.4, judge=scripted/longest, confidence=0.8)")
+    assert (lazy.options.rate, lazy.judge.name, lazy.options.confidence) == (0.4, "scripted/longest", 0.8)
+    assert find_agent("proxy/position-biased(rate=1)").options.rate == 1
+    assert find_agent("proxy/length-biased(judge=cascade(scripted/first,scripted/longest))").judge.judges
+
+
+def test_a_cascade_finds_its_members(file):
+    """Models, the arena's own and the user's, each with the options that go by its name."""
+    options = {
+        "ollama/m": ModelOptions(base_url="http://localhost:1/v1"),
+        "ollama/m(votes=3)": ModelOptions(base_url="http://localhost:2/v1"),
+    }
+    name = f"cascade(ollama/m, {file}:sure, ollama/m(votes=3), human, risk=0.2, calibration=items.csv)"
+    cascade = find_agent(name, options=options)
+    assert cascade.name == name
+    assert [type(one) for one in cascade.judges] == [LanguageModelAgent, ScriptedAgent, LanguageModelAgent]
+    urls = [one.model.describe()["base_url"] for one in cascade.judges if isinstance(one, LanguageModelAgent)]
+    assert urls == ["http://localhost:1/v1", "http://localhost:2/v1"]
+    assert (cascade.options.risk, cascade.options.calibration) == (0.2, "items.csv")
+    assert cascade.person.name == "human"
+    assert cascade.asks_people
+    one_for_all = find_agent("cascade(ollama/a,ollama/b)", options=ModelOptions(base_url="http://localhost:3/v1"))
+    assert {one.model.describe()["base_url"] for one in one_for_all.judges} == {"http://localhost:3/v1"}
+    assert find_agent("ollama/m", options=options).model.describe()["base_url"] == "http://localhost:1/v1"
+
+
+def test_a_cascade_of_the_arenas_agents():
+    """Members are found in the arena of the cascade."""
+    pytest.importorskip("pyspiel")
+    cascade = find_agent("cascade(mcts/8,mcts/32,proxy/negligent(judge=mcts/64))", find_arena("connect_four"))
+    assert [one.name for one in cascade.judges] == ["mcts/8", "mcts/32"]
+    assert cascade.person.judge.name == "mcts/64"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("mcts/8", ["mcts/8"]),
+        ("human", ["human"]),
+        ("proxy/noisy(0.2)", ["proxy/noisy(0.2)"]),
+        ("proxy/noisy(0.2,judge=openai/b(votes=3))", ["openai/b(votes=3)"]),
+        ("cascade(a, openai/b(votes=3), human, risk=0.1)", ["a", "openai/b(votes=3)", "human"]),
+        ("cascade(a,b,proxy/noisy(judge=a))", ["a", "b"]),
+        ("cascade", ["cascade"]),
+        ("mine.py:Judge", ["mine.py:Judge"]),
+        ("human/mine.py:Judge", ["human/mine.py:Judge"]),
+    ],
+)
+def test_the_agents_that_a_name_asks(name, found):
+    """Those that options of models go by."""
+    assert agent_names(name) == found
+
+
+def test_a_file_in_a_folder_of_that_name(tmp_path, monkeypatch):
+    """A folder may be called human."""
+    (tmp_path / "human").mkdir()
+    (tmp_path / "human" / "mine.py").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    assert find_agent("human/mine.py:ready").name == "ready"
+    assert find_agent("cascade(human/mine.py:ready)").judges[0].name == "ready"
 
 
 def test_classes_of_a_users_file(file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,40 @@ def test_what_cannot_be_read_is_one_line(text):
         parse_specification(text)
     assert "\n" not in str(caught.value)
     assert text.strip() in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "positional", "options"),
+    [
+        ("noisy(0.2)", "noisy", ("0.2",), {}),
+        ("human", "human", (), {}),
+        (
+            "cascade(a, openai/b(reasoning=true), human, risk=0.1)",
+            "cascade",
+            ("a", "openai/b(reasoning=true)", "human"),
+            {"risk": 0.1},
+        ),
+        ("c(risk=0.1, a)", "c", ("a",), {"risk": 0.1}),
+        ("c(x.py:Name, 'a, b', \"c=d\")", "c", ("x.py:Name", "'a, b'", '"c=d"'), {}),
+        ("c(proxy/noisy(0.1, judge=cascade(a,b)))", "c", ("proxy/noisy(0.1, judge=cascade(a,b))",), {}),
+        ("c(judge=proxy/noisy(0.1))", "c", (), {"judge": "proxy/noisy(0.1)"}),
+    ],
+)
+def test_items_without_a_key(text, name, positional, options):
+    """Where they are taken they stay as they are written, with parentheses of their own; elsewhere they are refused."""
+    found = parse_specification(text, positional=True)
+    assert (found.name, found.positional, found.options) == (name, positional, options)
+    if positional:
+        with pytest.raises(ConfigurationError, match="write option=value"):
+            parse_specification(text)
+
+
+@pytest.mark.parametrize("text", ["c(a", "c(a))", "c('a)", "c(a=1,a=2)", "(a)", "c(a)(b)"])
+def test_what_cannot_be_read_with_items_without_a_key(text):
+    """The same that cannot be read without."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_specification(text, positional=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_option_given_twice_is_refused():
@@ -134,7 +169,7 @@ def test_values(text, value):
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text):
     """Never another exception than ours, and never an endless one."""
-    for read in (parse_specification, split_list):
+    for read in (parse_specification, partial(parse_specification, positional=True), split_list):
         with suppress(ConfigurationError):
             read(text)
 

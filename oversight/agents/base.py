@@ -31,6 +31,9 @@ class Agent:
     asks_people = False
     """Whether a person answers, at once or later; such a reply is never taken from the journal."""
 
+    is_composite = False
+    """Whether the agent answers by asking others."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 

@@ -34,6 +34,7 @@ class CompositeAgent(Agent):
     """
 
     members: tuple[Agent, ...]
+    is_composite = True
 
     def __init__(self, name: str, members: Sequence[Agent]) -> None:
         super().__init__(name)

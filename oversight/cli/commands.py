@@ -309,7 +309,9 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
     if plan.asks_people:
         from ..report.sessions import print_session
 
-        print_session(plan, result.log_dir, session, console())
+        waiting = print_session(plan, result.log_dir, session, console())
+        if not waiting:
+            _print_cascades(result.log_dir)
         return 0
     if command[0] == "tournament":
         from .gap import save_pictures
@@ -318,7 +320,24 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         print_gap(result, analysis, console(), save_pictures(analysis, result.log_dir))
     else:
         print_run(result, console())
+    _print_cascades(result.log_dir)
     return 0
+
+
+def _print_cascades(folder: Path) -> None:
+    """What cascades guarantee, who decided, and what people's time bought; nothing where there was none."""
+    from ..runs.cascades import kept_calibrations
+
+    calibrations = kept_calibrations(folder)
+    if calibrations:
+        from ..analysis.escalation import escalations
+        from ..report.escalation_report import print_escalation
+        from ..report.terminal import console
+        from ..runs.directory import read_episodes
+
+        out = console()
+        out.print()
+        print_escalation(calibrations, escalations(read_episodes(folder)), out)
 
 
 def show(words: Sequence[str]) -> int:

@@ -28,7 +28,7 @@ def print_escalation(calibrations: Mapping[str, Calibration], found: Sequence[Es
         out.print(safe(f"{what}: calibration", "bold"), soft_wrap=True)
         out.print(calibration_table(calibration))
         for line in (calibration.guarantee, *calibration.remarks, _items(calibration)):
-            out.print(safe(_sentence(line)), soft_wrap=True)
+            out.print(safe(line), soft_wrap=True)
         out.print()
     for one in found:
         speakers = f"{one.speakers} before " if one.speakers else ""
@@ -60,15 +60,15 @@ def members_table(found: Escalation) -> Table:
     """What each member decided, and how often it was right."""
     table = _table()
     table.add_column("decided by", overflow="fold")
-    for name in ("from", "asked", "decided", "right", "95 % interval"):
+    for name in ("from", "asked", "decided", "accuracy", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found.members:
         start = "whatever is left" if one.is_person else "never" if one.threshold is None else f"{one.threshold:.3f}"
-        table.add_row(safe(one.agent), start, str(one.asked), str(one.decided), *_right(one.accuracy))
+        table.add_row(safe(one.agent), start, str(one.asked), str(one.decided), *_share(one.accuracy))
     table.add_section()
     if found.by_judges.n and found.escalated.n:
-        table.add_row("judges together", "", "", str(found.by_judges.n), *_right(found.by_judges))
-    table.add_row("all", "", "", str(found.answered), *_right(found.accuracy), style="bold")
+        table.add_row("judges together", "", "", str(found.by_judges.n), *_share(found.by_judges))
+    table.add_row("all", "", "", str(found.answered), *_share(found.accuracy), style="bold")
     return table
 
 
@@ -97,16 +97,14 @@ def _lines(found: Escalation) -> list[str]:
     person = next((one.agent for one in found.members if one.is_person), "")
     judges = [one.agent for one in found.members if not one.is_person]
     if found.escalated.n:
-        share = f"{found.escalated.n} of {found.answered} verdicts went to {person}"
+        share = f"{found.escalated.n} of {found.answered} verdicts went to {person}: {100 * found.escalated.mean:.1f} % right"
         if found.machine.n:
             bought = found.bought
-            lines.append(
-                f"{share}, right in {100 * found.escalated.mean:.1f} %, where {judges[-1]} alone would have been in "
-                f"{100 * found.machine.mean:.1f} %: that bought {100 * bought.mean:+.1f} points "
-                f"[{100 * bought.low:+.1f}, {100 * bought.high:+.1f}]"
+            share += (
+                f", where those of {judges[-1]} would have been {100 * found.machine.mean:.1f} % right; that bought "
+                f"{100 * bought.mean:+.1f} points [{100 * bought.low:+.1f}, {100 * bought.high:+.1f}]"
             )
-        else:
-            lines.append(f"{share}, right in {100 * found.escalated.mean:.1f} %")
+        lines.append(share)
     if found.abstained:
         beyond = f", {found.beyond_budget} of them for want of human budget" if found.beyond_budget else ""
         lines.append(
@@ -118,11 +116,7 @@ def _lines(found: Escalation) -> list[str]:
     return lines
 
 
-def _right(one: Estimate) -> tuple[str, str]:
+def _share(one: Estimate) -> tuple[str, str]:
     if not one.n:
         return "—", "—"
     return f"{100 * one.mean:.1f} %", f"[{100 * one.low:.1f}, {100 * one.high:.1f}]"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

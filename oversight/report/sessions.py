@@ -27,8 +27,8 @@ def _line(out: Console, text: str) -> None:
     out.print(safe(text), soft_wrap=True)
 
 
-def print_session(plan: Plan, folder: Path, session: SessionOptions, out: Console) -> None:
-    """What is kept and what waits after a session has ended."""
+def print_session(plan: Plan, folder: Path, session: SessionOptions, out: Console) -> int:
+    """What is kept and what waits after a session has ended; gives how many items wait."""
     from ..runs.api import RunResult
 
     people = People(folder / "people.sqlite", session.person)
@@ -51,6 +51,7 @@ def print_session(plan: Plan, folder: Path, session: SessionOptions, out: Consol
         _line(out, f"oversight judge {folder} goes on at the same turn, or with --as NAME gives the next person theirs")
     else:
         _line(out, f"oversight show {folder} tells the answers; oversight compare {folder} how the verdicts turned out")
+    return waiting
 
 
 def print_standings(folder: Path, people: People, out: Console) -> None:

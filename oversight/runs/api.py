@@ -19,6 +19,7 @@ from ..protocol import Protocol
 from ..questions import Arena, Question, take_answers
 from ..registry import find_agent, find_arena, find_protocol
 from ..transcript import Usage
+from .cascades import held_out, require_one_verdict
 from .directory import read_episodes, read_json, read_lines
 from .plan import Cast, PeopleOptions, Plan, Scheduling, require_cast, tournament_casts
 from .progress import Progress
@@ -219,6 +220,7 @@ def plan_run(
             limit=limit,
             answers=answers,
             people=people or PeopleOptions(),
+            held_out=held_out(agents.values(), questions, seed),
         )
     )
 
@@ -280,8 +282,8 @@ def plan_tournament(
     )
     limit = arena.default_limit if limit is None else limit
     questions = _questions(arena, limit, seed, answers, Path(log_dir) if log_dir else None)
-    # A person is not measured alone: that would show them the hidden material.
-    machines = sorted(name for name, agent in found.items() if not agent.asks_people)
+    # A person is not measured alone, which would show them the hidden material; nor is what stands for one.
+    machines = sorted(name for name, agent in found.items() if not agent.asks_people and not agent.is_composite)
     by_play = arena.pairings(machines, seed) is not None
     alone: tuple[tuple[Protocol, tuple[Cast, ...]], ...] = ()
     if not by_play and machines:
@@ -301,6 +303,7 @@ def plan_tournament(
             answers=answers,
             scheduling=_scheduling(schedule, target, until_width, batch, entries),
             people=people or PeopleOptions(),
+            held_out=held_out(found.values(), questions, seed),
         )
     )
 
@@ -382,6 +385,7 @@ def _checked(plan: Plan) -> Plan:
         for count in {len(question.answers) for question in plan.questions}:
             plan.compiled(protocol, count)
     require_able(plan)
+    require_one_verdict(plan)
     return plan
 
 

@@ -15,6 +15,7 @@ from ..agents import Agent, CompositeAgent, LanguageModelAgent
 from ..together import gather_all
 from .calls import Budget, JournaledModel
 from .capability import capability_from_episodes, measure_by_play
+from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, write_json
 from .moderator import play_episode
 from .people import People
@@ -106,7 +107,8 @@ async def execute(
         budget = Budget(cost_limit, directory.journal.spent())
         agents = _connect(plan, directory, budget, connections)
         cast = {name for _, casts in plan.entries for cast in casts for one in cast.values() for name in one}
-        names = sorted(name for name in cast if name not in plan.agents or not plan.agents[name].asks_people)
+        alone = {name for name, agent in plan.agents.items() if not agent.asks_people and not agent.is_composite}
+        names = sorted(cast & alone)
         try:
             if plan.capability == () and directory.capability() is None:
                 pairings = plan.arena.pairings(names, plan.seed) if plan.measures_by_play else None
@@ -128,15 +130,19 @@ async def execute(
                         yield episode
 
             async def play(episodes: Iterable[Episode], heard: Heard | None = None) -> None:
-                await _play_all(owed(episodes), plan, agents, directory, budget, connections, progress, heard)
+                await _play_all(owed(episodes), plan, cascades, directory, budget, connections, progress, heard)
 
-            if plan.asks_people:
-                await _play_with_people(plan, agents, directory, owed, session, connections, progress)
+            cascades = Cascades(plan, agents, directory.path, session.budget is not None)
+            if plan.asks_people or (cascades.names and session.budget is not None):
+                await _play_with_people(plan, cascades, directory, owed, session, connections, progress)
                 _keep_solo(plan, directory)
                 return
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
+            if cascades.names:
+                await play(cascades.episodes())
+                cascades.calibrate()
             if plan.scheduling is None:
-                await play(plan.episodes())
+                await play(episode for episode in plan.episodes() if episode.purpose != "calibration")
                 _keep_solo(plan, directory)
             else:
                 await play(episode for episode in plan.episodes() if episode.purpose == "capability")
@@ -164,7 +170,7 @@ def _keep_solo(plan: Plan, directory: RunDirectory) -> None:
 
 async def _play_with_people(
     plan: Plan,
-    agents: dict[str, Agent],
+    cascades: Cascades,
     directory: RunDirectory,
     owed: Callable[[Iterable[Episode]], Iterator[Episode]],
     session: SessionOptions,
@@ -173,59 +179,67 @@ async def _play_with_people(
 ) -> None:
     """Hold a session at the terminal; machines play their episodes, and their turns in the others, behind it."""
     people = People(directory.path / "people.sqlite", session.person)
-    machines = [episode for episode in plan.episodes() if not plan.people_in(episode)]
+    episodes = [episode for episode in plan.episodes() if episode.purpose != "calibration"]
+    for episode in owed(plan.episodes()):  # what failed before may be owed again
+        directory.finished.pop(episode.id, None)
     try:
         async with checkpointer(directory.path) as saver:
-            for episode in owed(plan.episodes()):  # what failed before may be owed again
-                directory.finished.pop(episode.id, None)
-            sitting = Sitting(plan, agents, directory, saver, people, session)
-            playing = asyncio.create_task(_in_turns(sitting, machines, connections))
+            sitting = Sitting(plan, cascades, directory, saver, people, session)
             try:
+                if cascades.names:
+                    await _advance_all(sitting, list(cascades.episodes()), connections, progress)
+                    cascades.calibrate()
+                if cascades.names and session.budget is not None:
+                    await _advance_all(sitting, episodes, connections, progress)
+                    await sitting.escalate(session.budget)
                 if session.prepare_only:
-                    await _prepare(sitting, connections, progress)
-                else:
-                    async with session.front or _terminal(session.plain) as front:
-                        ended = await sitting.hold(front)
-                    if not ended:
-                        playing.cancel()
-                if not playing.done() and not playing.cancelled():
-                    progress.note("the machines play their own episodes to the end")
-                await asyncio.gather(playing, return_exceptions=True)
-                if not playing.cancelled():
-                    playing.result()
+                    await _advance_all(sitting, episodes, connections, progress)
+                elif plan.asks_people:
+                    await _hold(sitting, [one for one in episodes if not plan.people_in(one)], connections, progress)
             finally:
-                playing.cancel()
                 await sitting.stop()
     finally:
         people.close()
+
+
+async def _hold(sitting: Sitting, machines: Sequence[Episode], connections: int, progress: Progress) -> None:
+    """The session itself, with the machines' own episodes played behind it and, unless it is stopped, to their end."""
+    session = sitting.options
+    behind = asyncio.create_task(_advance_all(sitting, machines, connections, Silent()))
+    try:
+        async with session.front or _terminal(session.plain) as front:
+            ended = await sitting.hold(front)
+        if ended and not behind.done():
+            progress.note("the machines play their own episodes to the end")
+        if ended or behind.done():
+            await behind
+    finally:
+        behind.cancel()
+        await asyncio.gather(behind, return_exceptions=True)
+
+
+async def _advance_all(sitting: Sitting, episodes: Sequence[Episode], connections: int, progress: Progress) -> None:
+    """Let episodes go on as far as they go without people, so many at a time."""
+    owed = [episode for episode in episodes if episode.id not in sitting.directory.finished]
+    waiting = iter(owed)
+
+    async def worker() -> None:
+        for episode in waiting:
+            held = await sitting.begin(episode)
+            progress.prepared(held is not None)
+
+    if owed:
+        progress.start(len(owed), len(episodes) - len(owed))
+        try:
+            await gather_all([worker() for _ in range(min(connections, len(owed)))])
+        finally:
+            progress.stop()
 
 
 def _terminal(plain: bool) -> Front:
     from ..terminal.fronts import front_for  # only where somebody sits there
 
     return front_for(plain)
-
-
-async def _prepare(sitting: Sitting, connections: int, progress: Progress) -> None:
-    """Play the machines' turns in everything that waits for people, as far as they go without them."""
-    owed = sitting.owed()
-    progress.start(len(owed), 0)
-    await _in_turns(sitting, owed, connections, progress)
-
-
-async def _in_turns(
-    sitting: Sitting, episodes: Sequence[Episode], connections: int, progress: Progress | None = None
-) -> None:
-    """Let episodes go on, so many at a time."""
-    waiting = iter(episodes)
-
-    async def worker() -> None:
-        for episode in waiting:
-            held = await sitting.begin(episode)
-            if progress is not None:
-                progress.prepared(held is not None)
-
-    await gather_all([worker() for _ in range(connections)])
 
 
 async def _play_scheduled(
@@ -318,7 +332,7 @@ async def _play_scheduled(
 async def _play_all(
     waiting: Iterator[Episode],
     plan: Plan,
-    agents: dict[str, Agent],
+    cascades: Cascades,
     directory: RunDirectory,
     budget: Budget,
     connections: int,
@@ -328,6 +342,7 @@ async def _play_all(
     async def worker() -> None:
         for episode in waiting:
             compiled = plan.compiled_for(episode)
+            agents = cascades.of(episode)
             record = await play_episode(episode, compiled, plan.arena, agents, directory.journal, plan.seed)
             if episode.recording is not None:
                 record["recording"] = episode.recording.mark()

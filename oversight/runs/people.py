@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS replies (    -- what the episode goes on with
     episode TEXT NOT NULL, step TEXT NOT NULL, person TEXT NOT NULL, value TEXT NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (episode, step)
 );
+CREATE TABLE IF NOT EXISTS escalations (    -- what a cascade hands on, where people have a budget
+    episode TEXT PRIMARY KEY, confidence REAL NOT NULL, allowed INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS notes (episode TEXT NOT NULL, person TEXT NOT NULL, text TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS drafts (
     episode TEXT NOT NULL, step TEXT NOT NULL, person TEXT NOT NULL, text TEXT NOT NULL,
@@ -211,6 +214,34 @@ class People:
     def sources(self) -> set[str]:
         """The sources on which this person has, or has had, a seat."""
         return {row[0] for row in self._database.execute("SELECT source FROM seats WHERE person = ?", (self.person,))}
+
+    # ---- what a cascade hands on ------------------------------------------------------------------
+
+    def escalate(self, confidences: Mapping[str, float], budget: int) -> dict[str, bool]:
+        """Decide which episodes go to a person: those that the judges are least sure of, so many in all.
+
+        What was allowed once stays allowed.
+
+        Parameters
+        ----------
+        confidences : by episode, the confidence of the last judge that was asked.
+        budget : episodes in the whole run.
+        """
+        with self._writing() as database:
+            allowed = {row[0] for row in database.execute("SELECT episode FROM escalations WHERE allowed = 1")}
+            left = max(budget - len(allowed), 0)
+            new = sorted(set(confidences) - allowed, key=lambda episode: (confidences[episode], episode))
+            decided = {episode: episode in allowed or episode in new[:left] for episode in confidences}
+            database.executemany(
+                "INSERT OR REPLACE INTO escalations VALUES (?, ?, ?)",
+                [(episode, confidences[episode], int(may)) for episode, may in decided.items()],
+            )
+        return decided
+
+    def may_escalate(self, episode: str) -> bool:
+        """Whether it was decided that an episode goes to a person."""
+        row = self._database.execute("SELECT allowed FROM escalations WHERE episode = ?", (episode,)).fetchone()
+        return bool(row and row[0])
 
     # ---- statements ---------------------------------------------------------------------------------
 

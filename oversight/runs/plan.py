@@ -40,6 +40,9 @@ Cast = Mapping[str, tuple[str, ...]]
 """Names of the agents that play each role; one name plays every seat of its role."""
 
 
+Entries = tuple[tuple[Protocol, tuple[Cast, ...]], ...]
+"""Protocols, each with its casts."""
+
 Purpose = Literal["comparison", "capability", "calibration", "attention"]
 """What an episode is for: to be analysed, to measure an agent alone, to set a cascade's thresholds, or to see whether a
 person reads."""
@@ -210,22 +213,24 @@ class Plan:
     scheduling : which of the episodes are played, in which order; None plays all.
     measured : capability of agents alone that is known beforehand, as ``capability.json`` keeps it.
     people : how items are put to people, where some take part.
+    held_out : ids of the questions that cascades are calibrated on; everything else is played on the others.
     """
 
     arena: Arena
-    entries: tuple[tuple[Protocol, tuple[Cast, ...]], ...]
+    entries: Entries
     questions: Sequence[Question]
     agents: Mapping[str, Agent]
     epochs: int = 1
     seed: int = 0
     swap: bool = True
-    capability: tuple[tuple[Protocol, tuple[Cast, ...]], ...] = field(default=())
+    capability: Entries = field(default=())
     measures_by_play: bool = False
     limit: int | None = None
     answers: int | None = None
     scheduling: Scheduling | None = None
     measured: Mapping[str, Any] | None = None
     people: PeopleOptions = field(default=PeopleOptions())
+    held_out: frozenset[str] = frozenset()
 
     @property
     def asks_people(self) -> bool:
@@ -234,6 +239,8 @@ class Plan:
 
     def people_in(self, episode: Episode) -> frozenset[str]:
         """Names of the seats of an episode in which a person may be asked; what was recorded is asked of nobody."""
+        if episode.purpose == "calibration":
+            return frozenset()
         recorded = episode.recording
         instances = self.compiled(episode.protocol, len(episode.question.answers)).unrolled.instances.values()
         seats = {one.step.seat for one in instances if recorded is None or one.step.seat.role.name in recorded.judges}
@@ -269,10 +276,17 @@ class Plan:
                     yield replace(episode, id=digest([episode.id, "sitting", sitting], 20), sitting=sitting)
 
     def _items(self) -> Iterator[Episode]:
-        for purpose, entries in (("capability", self.capability), ("comparison", self.entries)):
+        phases: tuple[tuple[Purpose, Entries], ...] = (
+            ("calibration", self._calibrating()),
+            ("capability", self.capability),
+            ("comparison", self.entries),
+        )
+        for purpose, entries in phases:
             for protocol, casts in entries:
                 described = protocol.describe()
                 for index, question in enumerate(self.questions):
+                    if (question.id in self.held_out) != (purpose == "calibration"):
+                        continue
                     answers = len(question.answers)
                     steps = list(protocol.graph(answers).steps())
                     named = {step.seat for step in steps} | {seat for step in steps for seat in step.told}
@@ -281,15 +295,18 @@ class Plan:
                     for sample in range(self.epochs):
                         for seating in orders:
                             for cast in casts:
-                                yield self._episode(
-                                    protocol,
-                                    described,
-                                    question,
-                                    cast,
-                                    seating,
-                                    sample,
-                                    "capability" if purpose == "capability" else "comparison",
-                                )
+                                yield self._episode(protocol, described, question, cast, seating, sample, purpose)
+
+    def _calibrating(self) -> Entries:
+        """The protocols and casts in which a cascade is calibrated on questions of the run."""
+        return tuple((protocol, tuple(filter(self.calibrates, casts))) for protocol, casts in self.entries)
+
+    def calibrates(self, cast: Cast) -> bool:
+        """Whether somebody in a cast is calibrated on questions of the run."""
+        from ..agents.cascade import CascadeAgent
+
+        agents = [self.agents.get(name) for names in cast.values() for name in names]
+        return any(isinstance(agent, CascadeAgent) and agent.options.calibration is None for agent in agents)
 
     def _episode(
         self,
@@ -431,6 +448,7 @@ class Plan:
             # Only where there is one: a run of everything is the run that it was before there were schedules.
             **({} if self.scheduling is None else {"schedule": self.scheduling.describe()}),
             **({"people": asdict(self.people)} if self.asks_people else {}),
+            **({"held_out": sorted(self.held_out)} if self.held_out else {}),
         }
 
 

@@ -67,7 +67,8 @@ class Lines(Progress):
         self.console.print(message, highlight=False, markup=False)
 
     def start(self, owed: int, finished: int) -> None:
-        self._total, self._begin, self._last = owed, time.monotonic(), time.monotonic()
+        self._total, self._done = owed, 0
+        self._begin = self._last = time.monotonic()
         resumed = f", {finished} finished before" if finished else ""
         self.note(f"{owed} episodes to play{resumed}")
 
@@ -88,9 +89,13 @@ class Lines(Progress):
             parts.append(f"{self._unscored} unscored")
         self.note(", ".join([*parts, *([self._text] if self._text else [])]))
 
+    def prepared(self, waits: bool) -> None:
+        self._done += 1
+
     def stop(self) -> None:
         if self._total:
             self._line()
+            self._total = 0
 
 
 class Live(Progress):
@@ -133,11 +138,14 @@ class Live(Progress):
     def start(self, owed: int, finished: int) -> None:
         if not owed:
             return
-        self._begin = time.monotonic()
+        self._begin, self._done = time.monotonic(), 0
         if finished:
             self.note(f"{finished} episodes finished before; {owed} owed")
         if self._games is not None:
             self._bar.remove_task(self._games)
+            self._games = None
+        if self._task is not None:  # an earlier part of the run
+            self._bar.remove_task(self._task)
         self._task = self._bar.add_task("episodes", total=owed, rate="", extra="")
         self._bar.start()
 
@@ -150,6 +158,12 @@ class Live(Progress):
         if self._task is not None:
             rate = self._done / max(time.monotonic() - self._begin, 1e-9)
             self._bar.update(self._task, advance=1, rate=f"{rate:.1f}/s", extra=", ".join(extra))
+
+    def prepared(self, waits: bool) -> None:
+        self._done += 1
+        if self._task is not None:
+            rate = self._done / max(time.monotonic() - self._begin, 1e-9)
+            self._bar.update(self._task, advance=1, rate=f"{rate:.1f}/s")
 
     def stop(self) -> None:
         self._bar.stop()

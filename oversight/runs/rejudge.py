@@ -17,7 +17,8 @@ from ..identity import digest, seed_from
 from ..protocol import Protocol
 from ..questions import Arena
 from .api import LogDirectory, RunResult, carry_out, find_agents
-from .plan import Episode, PeopleOptions, Plan, RoleCost, size
+from .cascades import held_out, require_one_verdict
+from .plan import Episode, PeopleOptions, Plan, Purpose, RoleCost, size
 from .progress import Progress
 from .recordings import Recording, Recordings, read_recordings
 from .stepped import Stepped, relabelled
@@ -95,7 +96,13 @@ class RejudgePlan(Plan):
 
     def _items(self) -> Iterator[Episode]:
         """Every item: each recording before each judge."""
+        yield from self._of("calibration")
+        yield from self._of("comparison")
+
+    def _of(self, purpose: Purpose) -> Iterator[Episode]:
         for recording in self.recordings:
+            if (recording.question.id in self.held_out) != (purpose == "calibration"):
+                continue
             seatings = [recording.seating]
             if self.both_orders:
                 seatings.append(replace(recording.seating, options=recording.seating.options[::-1]))
@@ -103,6 +110,8 @@ class RejudgePlan(Plan):
                 for seating in seatings:
                     for judge in self.judges:
                         cast = {**recording.cast, **{role: (judge,) for role in sorted(recording.judges)}}
+                        if purpose == "calibration" and not self.calibrates({"judge": (judge,)}):
+                            continue
                         content = [
                             "rejudge",
                             recording.digest,
@@ -113,6 +122,7 @@ class RejudgePlan(Plan):
                             self.messages,
                             sample,
                             self.seed,
+                            *([purpose] if purpose == "calibration" else []),
                         ]
                         yield Episode(
                             digest(content, 20),
@@ -121,6 +131,7 @@ class RejudgePlan(Plan):
                             cast,
                             seating,
                             sample,
+                            purpose,
                             recording=recording,
                         )
 
@@ -231,11 +242,13 @@ def plan_rejudge(
         corpus=found.corpus,
         measured=found.capability,
         people=people or PeopleOptions(),
+        held_out=held_out(agents.values(), [one.question for one in recordings], seed),
     )
     for agent in agents.values():
         agent.learn(plan.questions)
     for recording in recordings:
         plan.compiled(recording.protocol, len(recording.question.answers))
+    require_one_verdict(plan)
     return plan
 
 

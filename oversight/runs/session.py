@@ -14,15 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..agents import Agent
 from ..agents.human import chosen_by, request_from_json, said_by
 from ..errors import ConfigurationError
 from ..graph.compile import Open, Thread, Waiting
 from ..identity import seed_from
 from ..requests import Choose
 from ..terminal.front import Asked, Decided, Front, Place, Said, Skipped, Stopped
+from ..together import gather_all
 from ..transcript import Belief
 from .attention import ATTENTION, AttentionArena, attention_agents, attention_episode
+from .cascades import ESCALATION, Cascades
 from .directory import RunDirectory
 from .feedback import feedback_for
 from .moderator import play_episode
@@ -111,7 +112,7 @@ class Sitting:
     Parameters
     ----------
     plan : what is run.
-    agents : its agents, connected.
+    cascades : who plays what.
     directory : the run directory.
     saver : holds the episodes that wait.
     people : what this person and the others have stated.
@@ -119,7 +120,7 @@ class Sitting:
     """
 
     plan: Plan
-    agents: Mapping[str, Agent]
+    cascades: Cascades
     directory: RunDirectory
     saver: BaseCheckpointSaver[Any]
     people: People
@@ -131,7 +132,6 @@ class Sitting:
     _failure: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self.agents = {**self.agents, **attention_agents()}
         self._attention_arena = AttentionArena()
 
     # ---- letting episodes go on ---------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Sitting:
                         episode,
                         self.plan.compiled_for(episode),
                         self._attention_arena if episode.purpose == ATTENTION else self.plan.arena,
-                        self.agents,
+                        {**self.cascades.of(episode), **attention_agents()},
                         self.directory.journal,
                         self.plan.seed,
                         thread,
@@ -158,7 +158,7 @@ class Sitting:
                     )
                 except Waiting as waiting:
                     # Stored, but the process ended before the episode had taken it in.
-                    stored = {one.id: self.people.reply(episode.id, one.step) for one in waiting.open}
+                    stored = {one.id: self._known(episode, one) for one in waiting.open}
                     replies = {name: reply for name, reply in stored.items() if reply is not None}
                     if replies:
                         continue
@@ -172,6 +172,27 @@ class Sitting:
                 await self.directory.add(record)
                 await self.saver.adelete_thread(episode.id)
                 return None
+
+    def _known(self, episode: Episode, question: Open) -> Any:
+        """The answer to an open question that is stored already; None where it is still to be asked for."""
+        if question.value["kind"] == ESCALATION:
+            return self.people.may_escalate(episode.id) or None
+        return self.people.reply(episode.id, question.step)
+
+    async def escalate(self, budget: int) -> None:
+        """Hand to people what the cascades' judges are least sure of, and have them abstain from the rest.
+
+        Everything must have been played as far as it goes without people: what is least sure is known only then.
+        """
+        asking = {
+            held.episode.id: (held.episode, one)
+            for held in self.held.values()
+            for one in held.open
+            if one.value["kind"] == ESCALATION
+        }
+        confidences = {name: float(one.value["confidence"]) for name, (_, one) in asking.items()}
+        decided = self.people.escalate(confidences, budget)
+        await gather_all([self.begin(episode, {one.id: decided[name]}) for name, (episode, one) in asking.items()])
 
     def begin(self, episode: Episode, replies: Mapping[str, Any] | None = None) -> asyncio.Task[Held | None]:
         """Let an episode go on in the background; once, however often it is asked for."""
@@ -243,7 +264,8 @@ class Sitting:
 
     def _free_seats(self, episode: Episode, seats: Sequence[str]) -> Iterator[str]:
         """The seats of these that this person has or could take."""
-        budget = self.options.budget
+        # Of what a cascade hands on, the budget has taken its part before.
+        budget = None if self.cascades.names else self.options.budget
         spent = budget is not None and len({one for one, _ in self.people.taken()}) >= budget
         for seat in seats:
             # What somebody has begun is theirs to finish, whatever the budget is by then.
