@@ -309,7 +309,7 @@ class Sitting:
         begun = {episode for episode, _ in self.people.begun()}
         owed = [one for one in self._with_people if finished.get(one.id) is None]
         check = self._attention()
-        if owed and check is not None and finished.get(check.id) is None:
+        if check is not None and finished.get(check.id) is None and (begun or self.waiting_for_me(owed)):
             owed.insert(0, check)
         return sorted(owed, key=lambda one: one.id not in begun)  # stable: else as planned
 
