@@ -226,9 +226,7 @@ def test_confidence_is_the_largest_mean_over_the_draws():
 
 
 def test_what_every_judge_cost_is_in_the_choice():
-    agent = cascade(Drawn("a", 0.6), Drawn("b", 0.6), Person(), thresholds=(0.9, 0.9), annotators=1)
-    for one in agent.judges:
-        one.given = {0: 0.6}
+    agent = cascade(Drawn("a", 0.6), Drawn("b", 0.6), Person(), thresholds=(0.9, 0.9))
     choice = asyncio.run(agent.respond(Choose(view(), draw=(0,))))
     assert choice.usage == Usage(2, 20, 4, 1.0)
 

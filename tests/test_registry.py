@@ -108,7 +108,7 @@ def test_protocols_by_name_with_options():
         (find_agent, "proxy/noisy(much)", "option 'rate' = 'much'"),
         (find_agent, "proxy/noisy(rat=0.2)", "unknown option of proxy/noisy 'rat': did you mean 'rate'?"),
         (find_agent, "proxy/noisy(judge=scripted/frist)", "unknown script 'frist': did you mean 'first'?"),
-        (find_agent, "cascade", "cascade needs a judge before the person|a cascade needs a judge"),
+        (find_agent, "cascade", "a cascade needs a judge before the person"),
         (find_agent, "cascade(human)", "a cascade needs a judge before the person"),
         (find_agent, "cascade(scripted/first,humn)", "unknown model 'humn': did you mean 'human'?"),
         (find_agent, "cascade(scripted/first,rsk=0.1)", "unknown option of cascade 'rsk': did you mean 'risk'?"),

@@ -351,7 +351,7 @@ def test_a_person_ends_a_debate_or_goes_on_and_pays_for_it(tmp_path):
 def test_the_last_decision_and_the_prior_are_no_choice_to_go_on(tmp_path):
     front = people.Ruled(lambda asked: Decided({"A": 0.6, "B": 0.4}))
     hold(front, tmp_path / "run", "debate(rounds=2,stop=sure,prior=true)", arena=tiny.Sums(count=1))
-    assert [asked.request.stakes for asked in front.asked][0] is None
+    assert front.asked[0].request.stakes is None
     assert [asked.request.stakes.left for asked in front.asked[1:]] == [1, 0]
 
 

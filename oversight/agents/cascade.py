@@ -115,6 +115,11 @@ class CascadeAgent(CompositeAgent):
         """The members that decide what they are sure of."""
         return self.members[:-1] if self.person is not None else self.members
 
+    @property
+    def calibrates_in_a_run(self) -> bool:
+        """Whether it needs questions of a run for its calibration: it has neither a file nor thresholds."""
+        return self.options.calibration is None and self.thresholds is None
+
     def with_thresholds(self, thresholds: Sequence[float | None]) -> Self:
         """The calibrated cascade.
 

@@ -206,10 +206,11 @@ def swaps(arguments: argparse.Namespace) -> bool | None:
 
 
 def model_options(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, ModelOptions]:
-    """Endpoint and price of each model, from ``--base-url`` and ``--price``."""
+    """Endpoint and price of each model, from ``--base-url`` and ``--price``; of a cascade, of each in it."""
     from ..models.openai_compatible import ModelOptions
+    from ..registry import agent_names
 
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(member for name in names for member in agent_names(name)))
     found = {name: ModelOptions() for name in names}
 
     def split(option: str, text: str) -> tuple[list[str], str]:

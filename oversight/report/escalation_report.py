@@ -97,7 +97,8 @@ def _lines(found: Escalation) -> list[str]:
     person = next((one.agent for one in found.members if one.is_person), "")
     judges = [one.agent for one in found.members if not one.is_person]
     if found.escalated.n:
-        share = f"{found.escalated.n} of {found.answered} verdicts went to {person}: {100 * found.escalated.mean:.1f} % right"
+        right = f"{100 * found.escalated.mean:.1f} % right"
+        share = f"{found.escalated.n} of {found.answered} verdicts went to {person}: {right}"
         if found.machine.n:
             bought = found.bought
             share += (

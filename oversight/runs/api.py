@@ -119,7 +119,7 @@ def find_agents(
         if isinstance(name, Agent):
             _join(found, {name.name: name})
         elif name not in found:
-            found[name] = find_agent(name, arena, (options or {}).get(name))
+            found[name] = find_agent(name, arena, options)
     return [name.name if isinstance(name, Agent) else name for name in names], found
 
 

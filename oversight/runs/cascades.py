@@ -34,7 +34,7 @@ def held_out(agents: Iterable[Agent], questions: Sequence[Question], seed: int) 
     Whole sources are held out, as questions on one story are not independent; of several cascades, the largest share
     holds for all, so that everybody is compared on the same questions.
     """
-    shares = [agent.options.held_out for agent in _uncalibrated(agents)]
+    shares = [one.options.held_out for one in agents if isinstance(one, CascadeAgent) and one.calibrates_in_a_run]
     if not shares:
         return frozenset()
     every = {question.source for question in questions}
@@ -46,10 +46,6 @@ def held_out(agents: Iterable[Agent], questions: Sequence[Question], seed: int) 
             "give cascade(..., calibration=FILE)"
         )
     return frozenset(question.id for question in questions if question.source in chosen)
-
-
-def _uncalibrated(agents: Iterable[Agent]) -> list[CascadeAgent]:
-    return [one for one in agents if isinstance(one, CascadeAgent) and one.options.calibration is None]
 
 
 def require_one_verdict(plan: Plan) -> None:
@@ -108,8 +104,9 @@ class Cascades:
             if episode.purpose == "calibration":
                 changed[name] = cascade.for_calibration()
             else:
-                ready = cascade.with_thresholds(self.found[_cell(episode, name)].thresholds)
-                changed[name] = ready.with_permit(_permit) if self.budgeted else ready
+                if cascade.thresholds is None:
+                    cascade = cascade.with_thresholds(self.found[_cell(episode, name)].thresholds)
+                changed[name] = cascade.with_permit(_permit) if self.budgeted else cascade
         return changed
 
     def calibrate(self) -> None:
@@ -128,10 +125,10 @@ class Cascades:
         for episode in self.plan.episodes():
             for name in self.names & {one for names in episode.cast.values() for one in names}:
                 cell = _cell(episode, name)
-                if cell in self.found:
-                    continue
                 cascade = self.plan.agents[name]
                 assert isinstance(cascade, CascadeAgent)
+                if cell in self.found or cascade.thresholds is not None:  # set by whoever made it
+                    continue
                 options, judges = cascade.options, [judge.name for judge in cascade.judges]
                 if options.calibration is not None:
                     items, source = read_calibration(options.calibration, judges), Path(options.calibration).name

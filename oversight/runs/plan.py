@@ -306,7 +306,7 @@ class Plan:
         from ..agents.cascade import CascadeAgent
 
         agents = [self.agents.get(name) for names in cast.values() for name in names]
-        return any(isinstance(agent, CascadeAgent) and agent.options.calibration is None for agent in agents)
+        return any(isinstance(agent, CascadeAgent) and agent.calibrates_in_a_run for agent in agents)
 
     def _episode(
         self,
