@@ -542,6 +542,7 @@ direct: cascade(a,b,human)
  all                                            30    93.3 %   [76.8, 98.3]
 10 of 30 verdicts went to human: 100.0 % right, where those of b would have been 50.0 % right; that bought +50.0 \
 points [+35.4, +64.6]
+episodes that went there: e20, e21, e22, e23, e24, e25, e26, e27 and 2 more
 3 abstained, 1 of them for want of human budget: a verdict in 90.9 % of 33 episodes
 1 failed otherwise and count for nothing here
 95 % intervals, clustered by source; a tie counts 1/k as everywhere

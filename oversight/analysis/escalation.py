@@ -583,6 +583,7 @@ class Escalation:
     abstained : episodes that nobody decided.
     beyond_budget : how many of them the person was not asked for want of budget.
     failed : episodes that failed otherwise.
+    handed_on : ids of the episodes that a person decided, sorted.
     """
 
     cascade: str
@@ -597,6 +598,7 @@ class Escalation:
     abstained: int = 0
     beyond_budget: int = 0
     failed: int = 0
+    handed_on: tuple[str, ...] = ()
 
     @property
     def answered(self) -> int:
@@ -631,6 +633,7 @@ class Escalation:
             "abstained": self.abstained,
             "beyond_budget": self.beyond_budget,
             "failed": self.failed,
+            "handed_on": list(self.handed_on),
         }
 
 
@@ -668,6 +671,7 @@ class _Row(NamedTuple):
     """Place in ``consulted`` of who decided."""
     machine: float
     """Credit of the last judge asked before a person decided; NaN elsewhere."""
+    episode: str
 
 
 def escalation(records: Iterable[Mapping[str, Any]]) -> Escalation:
@@ -722,9 +726,8 @@ def escalation(records: Iterable[Mapping[str, Any]]) -> Escalation:
             if one["agent"] not in order:
                 order.append(one["agent"])
         machine = _credit(record, consulted[by - 1]["probabilities"]) if person and by else math.nan
-        rows.append(
-            _Row(str(record["source"]), _credit(record, consulted[by]["probabilities"]), consulted, by, machine)
-        )
+        credit = _credit(record, consulted[by]["probabilities"])
+        rows.append(_Row(str(record["source"]), credit, consulted, by, machine, str(record.get("id", ""))))
     if title is None:
         raise ConfigurationError("no episode of a cascade here: cast one as a judge, cascade(mcts/8,mcts/32,human)")
     # The person comes last, whatever judges only later episodes have asked.
@@ -752,6 +755,7 @@ def escalation(records: Iterable[Mapping[str, Any]]) -> Escalation:
         abstained=abstained,
         beyond_budget=beyond,
         failed=failed,
+        handed_on=tuple(sorted(row.episode for row in escalated)),
     )
 
 

@@ -16,6 +16,10 @@ from .terminal import safe
 __all__ = ["calibration_table", "escalation_json", "members_table", "print_escalation"]
 
 
+_LISTED = 8
+"""Episodes that are named at most; the JSON values have them all."""
+
+
 def print_escalation(calibrations: Mapping[str, Calibration], found: Sequence[Escalation], out: Console) -> None:
     """The thresholds and guarantees of cascades, and what came of their episodes.
 
@@ -106,6 +110,9 @@ def _lines(found: Escalation) -> list[str]:
                 f"{100 * bought.mean:+.1f} points [{100 * bought.low:+.1f}, {100 * bought.high:+.1f}]"
             )
         lines.append(share)
+        some = ", ".join(one[:8] for one in found.handed_on[:_LISTED])
+        more = f" and {len(found.handed_on) - _LISTED} more" if len(found.handed_on) > _LISTED else ""
+        lines.append(f"episodes that went there: {some}{more}")
     if found.abstained:
         beyond = f", {found.beyond_budget} of them for want of human budget" if found.beyond_budget else ""
         lines.append(

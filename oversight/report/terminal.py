@@ -417,6 +417,25 @@ def print_presets(out: Console) -> None:
             _indented(out, Text(f"not as in the paper: {one}"))
 
 
+def _print_overseers(out: Console) -> None:
+    """What can be named wherever a model can and is none: people, what stands for them, and cascades."""
+    from ..agents.cascade import CascadeOptions
+    from ..agents.proxies import PROXIES, ProxyOptions
+
+    out.print(Text.assemble(("human", "bold"), "  a person at the terminal"), soft_wrap=True)
+    out.print(Text.assemble(("proxy/NAME", "bold"), "  a stand-in for a person, with a stated error"), soft_wrap=True)
+    for name, proxy in PROXIES.items():
+        summary = (proxy.__doc__ or "").strip().splitlines()[0].replace("``", "")
+        _indented(out, Text(f"proxy/{name}: {summary[:1].lower()}{summary[1:]}"))
+    for option, field in ProxyOptions.model_fields.items():
+        _indented(out, Text(f"{option}: {field.description or ''}"))
+    written = "cascade(JUDGE,...,human)"
+    about = "  judges in order, each deciding what it is sure enough of; the rest goes on"
+    out.print(Text.assemble((written, "bold"), about), soft_wrap=True)
+    for option, field in CascadeOptions.model_fields.items():
+        _indented(out, Text(f"{option}: {field.description or ''} (default {field.default})"))
+
+
 def print_names(what: str, out: Console) -> None:
     """What can be named: protocols and arenas with their options, models with what they need."""
     from ..registry import registered
@@ -436,4 +455,6 @@ def print_names(what: str, out: Console) -> None:
             _indented(out, Text(f"{option}: {field.description or ''} ({values}{default})"))
         if getattr(found, "agents_help", ""):
             _indented(out, Text(f"agents: {found.agents_help}"))
+    if what == "models":
+        _print_overseers(out)
     _line(out, f"Your own: path/to/file.py:Name, or an entry point in the group oversight.{what}.")
