@@ -1,7 +1,7 @@
 """The full screen in a real pseudo-terminal: keys are sent to a process, and pyte reads what it draws."""
 
+import importlib.util
 import json
-import os
 import signal
 import sys
 import time
@@ -9,85 +9,23 @@ from pathlib import Path
 
 import pytest
 
-pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals need pexpect, and POSIX")
-pyte = pytest.importorskip("pyte", reason="pyte reads what is drawn")
-
 DRIVER = Path(__file__).with_name("terminal_samples.py")
-ROOT = DRIVER.parent.parent
 
 
-class Terminal:
-    """A session in a pseudo-terminal of some size, and what stands on its screen."""
-
-    def __init__(self, folder, sample, *options, width=80, height=24, **environment):
-        self.screen = pyte.Screen(width, height)
-        self.stream = pyte.ByteStream(self.screen)
-        self.sent = b""
-        known = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM", "LANG")}
-        self.child = pexpect.spawn(
-            sys.executable,
-            [str(DRIVER), str(folder), sample, *options],
-            dimensions=(height, width),
-            timeout=20,
-            env={**known, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT), **environment},
-        )
-        self.child.delaybeforesend = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.child.close(force=True)
-
-    @property
-    def text(self):
-        return "\n".join(line.rstrip() for line in self.screen.display)
-
-    def read(self, seconds=0.05):
-        """Take in what has been drawn; False at the end."""
-        try:
-            data = self.child.read_nonblocking(65536, timeout=seconds)
-        except pexpect.TIMEOUT:
-            return True
-        except pexpect.EOF:
-            return False
-        self.sent += data
-        self.stream.feed(data)
-        return True
-
-    def until(self, words, seconds=20):
-        """Wait for words to stand on the screen."""
-        end = time.monotonic() + seconds
-        while words not in self.text:
-            assert time.monotonic() < end, f"{words!r} did not come:\n{self.text}"
-            if not self.read() and words not in self.text:
-                raise AssertionError(f"{words!r} did not come before the end:\n{self.text}")
-        return self.text
-
-    def press(self, keys, words):
-        """Send keys and wait for words."""
-        self.child.send(keys)
-        return self.until(words)
-
-    def end(self, seconds=20):
-        """Wait for the process to end; all that it sent."""
-        end = time.monotonic() + seconds
-        while self.read():
-            assert time.monotonic() < end, f"no end:\n{self.text}"
-        return self.sent.decode()
+def _load(name):
+    specification = importlib.util.spec_from_file_location(f"oversight_test_{name}", DRIVER.with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
-def given_back(sent):
-    """Whether all that was switched on was switched off, in the end."""
-    return all(
-        sent.rindex(off) > sent.rindex(on)
-        for on, off in [
-            ("\x1b[?1049h", "\x1b[?1049l"),
-            ("\x1b[?2004h", "\x1b[?2004l"),
-            ("\x1b[?25l", "\x1b[?25h"),
-            ("\x1b[?7l", "\x1b[?7h"),
-        ]
-    )
+pseudo_terminal = _load("pseudo_terminal")
+given_back = pseudo_terminal.given_back
+
+
+def Terminal(folder, sample, *options, **settings):
+    """A sample in a pseudo-terminal."""
+    return pseudo_terminal.Terminal(sys.executable, DRIVER, folder, sample, *options, **settings)
 
 
 def test_a_whole_judgement(tmp_path):

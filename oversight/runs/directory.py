@@ -48,7 +48,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
@@ -245,7 +245,7 @@ class RunDirectory:
         run = self.path / "run.json"
         if not run.exists():
             # What a start leaves that was ended before it wrote run.json.
-            if any(not one.name.startswith((".lock", ".run.json.part")) for one in self.path.iterdir()):
+            if any(not one.name.startswith((".lock", ".run.json.")) for one in self.path.iterdir()):
                 raise RunDirectoryError(f"{self.path} is not empty and has no run.json; choose another --log-dir")
             return False
         there = read_json(run)
@@ -289,7 +289,7 @@ class RunDirectory:
 
     def keep_questions(self, questions: Sequence[Question]) -> None:
         """Store the questions as they are asked."""
-        part = self.path / ".questions.jsonl.part"
+        part = self.path / f".questions.jsonl.{os.getpid()}.part"
         with part.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(question.to_dict(), allow_nan=False) + "\n" for question in questions)
             file.flush()
