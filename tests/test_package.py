@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -156,6 +157,29 @@ def test_the_readmes_endpoint_commands_are_read():
             assert done.returncode == 2
             assert "OPENAI_API_KEY" in done.stderr
             assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_readmes_sessions_are_held(tmp_path):
+    """With the end of input in the place of a person: each is prepared, begun and stopped, and nothing is lost."""
+    pytest.importorskip("pyspiel")
+    folder = os.environ.get("OVERSIGHT_TEST_DATA")
+    for command in commands("at the terminal; the first two need the corpus"):
+        if "nyu-" in command and not folder:
+            continue
+        words = [f"{folder}/{word}" if word.startswith("nyu-") else word for word in shlex.split(command)[1:]]
+        limit = "100" if "cascade" in command else "2"
+        done = subprocess.run(
+            [sys.executable, "-m", "oversight.cli", *words, "--limit", limit, "--log-dir", str(tmp_path / words[0])],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "0 done" in done.stdout
+        assert "wait" in done.stdout
+        shutil.rmtree(tmp_path / words[0])
 
 
 def test_the_readmes_python_runs(tmp_path):
