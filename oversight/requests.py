@@ -93,12 +93,14 @@ class Choose(Request):
     of_speeches : whether what is chosen from are whole speeches: how likely their words are says nothing then.
     stakes : what going on costs, where the verdict is not the only one.
     explains : whether the others hear the reasons that come with the choice.
+    leads_on : whether anything can follow it in the episode.
     """
 
     votes: int = 0
     of_speeches: bool = False
     stakes: Stakes | None = None
     explains: bool = False
+    leads_on: bool = False
 
     @property
     def key(self) -> str:

@@ -352,6 +352,11 @@ def test_the_last_decision_and_the_prior_are_no_choice_to_go_on(tmp_path):
     front = people.Ruled(lambda asked: Decided({"A": 0.6, "B": 0.4}))
     hold(front, tmp_path / "run", "debate(rounds=2,stop=sure,prior=true)", arena=tiny.Sums(count=1))
     assert front.asked[0].request.stakes is None
+    assert [asked.request.leads_on for asked in front.asked] == [True, True, False]
+    # Each begins where the one before it ended, whatever the labels are listed in.
+    stated = [dict(zip([one.label for one in a.request.view.answers], a.before, strict=True)) for a in front.asked[1:]]
+    assert front.asked[0].before == ()
+    assert stated == [{"A": 0.6, "B": 0.4}] * 2
     assert [asked.request.stakes.left for asked in front.asked[1:]] == [1, 0]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from oversight.quotes import find_quotes
-from oversight.requests import Choose, Speak
+from oversight.requests import Choose, Speak, Stakes
 from oversight.terminal.front import Asked, Decided, Place, Said, Skipped, Stopped
 from oversight.terminal.keys import Key, Paste, Tick
 from oversight.terminal.pages import Choosing, Resting, Speaking, Waiting, reading_points
@@ -508,3 +508,28 @@ def test_the_material_is_there_for_who_may_see_it():
 def test_rows_are_plain_text_for_rich():
     page, _, _ = opened("attacks")
     assert all(isinstance(row, Text) for row in page.frame(80, 24).rows)
+
+
+@pytest.mark.parametrize(
+    ("turns", "stakes", "leads_on", "words"),
+    [
+        (2, None, False, "Verdict: how likely is each answer to be correct? Turn 2 of 2, the last."),
+        (
+            2,
+            Stakes(0.05, 1, 3),
+            True,
+            "Your decision: how likely is each answer to be correct now? Turn 2 of 2, the last",
+        ),
+        (0, None, True, "Before anything is said: how likely is each answer to be correct?"),
+        (0, None, False, "Verdict: how likely is each answer to be correct?"),
+        (2, None, True, "The others speak again after this."),
+    ],
+)
+def test_what_is_asked_last_says_whether_it_ends_the_episode(turns, stakes, leads_on, words):
+    view = samples.view([samples.said("A", "One."), samples.said("B", "Two.")][:turns])
+    asked = Asked(Choose(view, stakes=stakes, leads_on=leads_on), ("A", "B"), before=(0.7, 0.3))
+    page, _, _ = opened(asked)
+    press(page, *["enter"] * max(turns - 1, 0))
+    text = " ".join(shown(page).split())
+    assert words in text
+    assert "A 70 %" in text

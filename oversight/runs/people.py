@@ -295,6 +295,13 @@ class People:
         ).fetchone()
         return None if row is None else json.loads(row[0])
 
+    def stated(self, episode: str) -> dict[str, float]:
+        """The probabilities, by label, that this person gave last in an episode; empty where it gave none."""
+        rows = self._database.execute(
+            "SELECT value FROM replies WHERE episode = ? AND person = ? ORDER BY rowid DESC", (episode, self.person)
+        )
+        return next((given for row in rows if (given := json.loads(row[0]).get("probabilities"))), {})
+
     def keep_note(self, episode: str, text: str) -> None:
         """Store a note on an episode."""
         with self._writing() as database:

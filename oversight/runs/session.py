@@ -393,11 +393,13 @@ class Sitting:
         """Put one request to the person; None where they stop."""
         request = request_from_json(question.value)
         view, person, step = request.view, self.options.person, question.step
+        stated = self.people.stated(episode.id)
         asked = Asked(
             request,
             order=_order(view.options, self.plan.seed, person, episode.question.id),
             seen=self.people.shown(episode.id),
             beliefs=self.people.beliefs(episode.id, step),
+            before=tuple(stated[answer.label] for answer in view.answers) if stated else (),
             draft=self.people.draft(episode.id, step),
             notes=self.people.notes(episode.id),
             reading=self.plan.people.reading,

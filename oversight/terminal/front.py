@@ -52,6 +52,8 @@ class Asked:
     order : the labels of the answers in the order drawn for this person, in which they are listed.
     seen : how many of the view's turns the person was shown in an earlier request of the same episode.
     beliefs : what the person stated on this request before the session was interrupted, in order.
+    before : what the person stated last in the episode, a probability for each of the view's answers; empty where
+        nothing was asked yet.
     draft : what the person had written before the session was interrupted.
     notes : the person's notes on this episode.
     reading : ``stepped`` shows one turn after another and asks after each; ``whole`` shows them all and asks once.
@@ -62,6 +64,7 @@ class Asked:
     order: tuple[str, ...]
     seen: int = 0
     beliefs: tuple[Belief, ...] = ()
+    before: tuple[float, ...] = ()
     draft: str = ""
     notes: tuple[str, ...] = ()
     reading: Literal["stepped", "whole"] = "stepped"

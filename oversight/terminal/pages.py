@@ -29,6 +29,7 @@ from .wording import (
     measured_line,
     part_lines,
     stakes_lines,
+    verdict_words,
 )
 
 __all__ = ["Choosing", "Frame", "Page", "Resting", "Speaking", "Waiting", "reading_points"]
@@ -355,6 +356,11 @@ def reading_points(asked: Asked) -> list[int]:
     return [point for point in points if point > after] or [total]
 
 
+def stated_last(asked: Asked) -> tuple[float, ...]:
+    """What the person stated last, on this request or before it; empty where nothing was asked yet."""
+    return asked.beliefs[-1].probabilities if asked.beliefs else asked.before
+
+
 class Reading(Page):
     """A page on one request: question, answers, transcript, and what else its view holds."""
 
@@ -607,8 +613,8 @@ class Choosing(Reading):
         self.result: Decided | None = None
         self.stated = {belief.after: belief.probabilities for belief in asked.beliefs}
         labels = [answer.label for answer in self.view.answers]
-        last = asked.beliefs[-1].probabilities if asked.beliefs else None
-        self.credence = Credence(self.order, None if last is None else dict(zip(labels, last, strict=True)))
+        last = stated_last(asked)
+        self.credence = Credence(self.order, dict(zip(labels, last, strict=True)) if last else None)
         self.touched = False
         self.since = self.began
         self.ticks = asked.seconds is not None
@@ -791,19 +797,20 @@ class Choosing(Reading):
         return rows + self.hint_rows(width)
 
     def _question(self, width: int) -> list[Text]:
-        total = len(self.view.turns)
+        spoken = [number for number, turn in enumerate(self.view.turns) if not turn.own]
+        total, here = len(spoken), sum(number < self.points[self.step] for number in spoken)
         if self.hidden:
-            words = "Verdict: how likely is each answer to be correct?"
+            words = verdict_words(self.request)
         elif self.last:
-            read = f" Turn {total} of {total}, the last." if total and len(self.points) > 1 else ""
-            words = f"Verdict: how likely is each answer to be correct?{read}"
+            read = f" Turn {total} of {total}, the last{' so far' if self.request.leads_on else ''}."
+            words = verdict_words(self.request) + (read if total and len(self.points) > 1 else "")
         else:
-            words = f"Turn {self.points[self.step]} of {total}. How likely is each answer now?"
+            words = f"Turn {here} of {total}. How likely is each answer now?"
         return self.paragraph(words, width, "bold")
 
     def _bar_keys(self) -> list[str]:
         left, right, several = self.signs.left, self.signs.right, len(self.order) > 2
-        enter = "Enter " + ("gives the verdict" if self.last else "keeps it")
+        enter = "Enter " + ("gives the verdict" if self.last and not self.request.leads_on else "keeps it")
         if not self.scroll.at_end and not self.touched and not self.hidden:
             enter = "Enter reads on"
         if several:

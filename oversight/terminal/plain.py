@@ -24,7 +24,7 @@ from ..transcript import Belief
 from ..views import VisibleTurn
 from .credence import Credence
 from .front import Asked, Decided, Feedback, Front, Keep, Place, Said, Skipped, Stopped
-from .pages import reading_points
+from .pages import reading_points, stated_last
 from .transcript_text import ASCII, inert, one_line, positions_text, speech_text
 from .wording import (
     clock_time,
@@ -37,6 +37,7 @@ from .wording import (
     paragraphs,
     part_lines,
     stakes_lines,
+    verdict_words,
 )
 
 __all__ = ["Plain"]
@@ -381,8 +382,8 @@ class _Choosing(_Reading):
         assert isinstance(asked.request, Choose)
         self.request = asked.request
         self.labels = [answer.label for answer in self.view.answers]
-        last = asked.beliefs[-1].probabilities if asked.beliefs else None
-        self.credence = Credence(self.order, None if last is None else dict(zip(self.labels, last, strict=True)))
+        last = stated_last(asked)
+        self.credence = Credence(self.order, dict(zip(self.labels, last, strict=True)) if last else None)
 
     async def run(self) -> Decided:
         """Put the request."""
@@ -461,7 +462,7 @@ class _Choosing(_Reading):
         return True
 
     async def _verdict(self) -> Decided:
-        self.say("", f"This is the verdict. How likely is each answer to be correct? {self._how()}")
+        self.say("", f"{verdict_words(self.request)} {self._how()}")
         stakes, reason, sure = self.request.stakes, "", False
         decides = stakes is not None and stakes.left > 0
         while True:

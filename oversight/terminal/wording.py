@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ..limits import Limits, Measured
 from ..quotes import find_quotes
-from ..requests import Stakes
+from ..requests import Choose, Stakes
 from ..views import View
 from .credence import Credence, percent
 from .front import Feedback, Place
@@ -24,6 +24,7 @@ __all__ = [
     "number_of",
     "part_lines",
     "stakes_lines",
+    "verdict_words",
 ]
 
 LEAST_PROBABILITY = 2.0**-20
@@ -159,3 +160,14 @@ def _band(least: int, most: int | None) -> str:
 def paragraphs(text: str, signs: Signs) -> Sequence[str]:
     """The lines of a text that are not blank, inert."""
     return [line.rstrip() for line in inert(text, signs).split("\n") if line.strip()]
+
+
+def verdict_words(request: Choose) -> str:
+    """What is asked after the last turn that there is: the verdict, or a decision on the way to it."""
+    if not request.leads_on:
+        return "Verdict: how likely is each answer to be correct?"
+    if request.stakes is not None:
+        return "Your decision: how likely is each answer to be correct now?"
+    if not request.view.turns:
+        return "Before anything is said: how likely is each answer to be correct?"
+    return "How likely is each answer to be correct now? The others speak again after this."
