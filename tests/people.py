@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ class Ruled(Front):
     feedback: list[Feedback | None] = field(default_factory=list)
     most: int = 10_000
     """Items after which the person stops."""
+    patience: float | None = None
+    """Seconds after which the person stops waiting; None for ever."""
 
     async def choose(self, asked: Asked, place: Place, keep: Keep) -> Decided | Skipped | Stopped:
         self.asked.append(asked)
@@ -45,8 +48,8 @@ class Ruled(Front):
         return outcome
 
     async def wait(self, for_what: str, ready: Awaitable[object], place: Place) -> bool:
-        await ready
-        return True
+        done, _ = await asyncio.wait([asyncio.ensure_future(ready)], timeout=self.patience)
+        return bool(done)
 
     async def rest(self, place: Place, feedback: Feedback | None) -> bool:
         self.feedback.append(feedback)

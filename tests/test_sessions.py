@@ -376,7 +376,7 @@ def test_two_people_debate_before_a_machine(tmp_path):
     cast = {"debater": "human", "judge": tiny.Thinker()}
     shown = {}
     for name in ("ada", "bob", "ada", "bob"):
-        front = judge()
+        front = judge(patience=0.1)  # nobody else is there
         hold(front, tmp_path / "run", "debate(rounds=2)", arena=tiny.Sums(count=1), name=name, **cast)
         shown.setdefault(name, []).extend(front.asked)
     (record,) = read_episodes(tmp_path / "run")
@@ -386,6 +386,34 @@ def test_two_people_debate_before_a_machine(tmp_path):
     assert len(set(by_seat.values())) == 2
     assert all(asked.request.view.material for asked in shown["ada"] + shown["bob"])
     assert record["status"] == "scored"
+
+
+THREE = """
+import sys
+sys.path.insert(0, {tests!r})
+import oversight, people, tiny
+from oversight.runs.session import SessionOptions
+
+front = people.Ruled(people.sure_of("0"), patience=60)
+oversight.run("debate(rounds=2,style=sequential,interactive=true)", tiny.Sums(count=1), debater="human",
+              judge="human", log_dir={folder!r}, session=SessionOptions(name={name!r}, front=front))
+print(len(front.asked))
+"""
+
+
+def test_three_people_at_three_terminals_hold_a_debate(tmp_path):
+    running = []
+    for name in ("ada", "bob", "cyd"):
+        program = THREE.format(tests=str(TESTS), folder=str(tmp_path / "run"), name=name)
+        command = [sys.executable, "-c", program]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    outcomes = [one.communicate(timeout=180) for one in running]
+    assert [one.returncode for one in running] == [0, 0, 0], outcomes
+    (record,) = read_episodes(tmp_path / "run")
+    assert record["status"] == "scored"
+    assert len({turn["agent"] for turn in record["turns"]}) == 3
+    assert len({(turn["seat"], turn["agent"]) for turn in record["turns"]}) == 3
+    assert sorted(int(out) for out, _ in outcomes) == [2, 2, 2]
 
 
 # ---- checks of attention -----------------------------------------------------------------------------
@@ -659,6 +687,41 @@ def test_an_episode_whose_machine_fails_is_unscored_and_shown_to_nobody(tmp_path
     assert {record["status"] for record in records} == {"unscored"}
 
 
+def test_what_failed_is_played_again_where_that_is_asked_for(tmp_path, monkeypatch):
+    arguments = {"debater": tiny.Failing(), "judge": "human", "log_dir": tmp_path / "run"}
+    oversight.run("debate(rounds=1)", tiny.Sums(count=2), session=SessionOptions(front=judge()), **arguments)
+    assert {record["status"] for record in read_episodes(tmp_path / "run")} == {"unscored"}
+    monkeypatch.setenv("OVERSIGHT_TEST_MENDED", "1")
+    same, again = judge(), judge()
+    oversight.run("debate(rounds=1)", tiny.Sums(count=2), session=SessionOptions(front=same), **arguments)
+    assert same.asked == []
+    oversight.run(
+        "debate(rounds=1)", tiny.Sums(count=2), session=SessionOptions(front=again), retry_failed=True, **arguments
+    )
+    assert len(again.asked) == 1  # two questions on one page
+    assert sum(record["status"] == "scored" for record in read_episodes(tmp_path / "run")) == 1
+
+
+def test_machines_play_their_own_episodes_of_a_tournament_behind_a_session(tmp_path):
+    front = judge()
+    result = oversight.tournament(
+        tiny.Sums(count=6),
+        debaters=[tiny.Thinker()],
+        judges=["human", tiny.Second()],
+        protocols=["debate(rounds=1)"],
+        log_dir=tmp_path / "run",
+        session=SessionOptions(front=front),
+    )
+    judged = Counter(record["cast"]["judge"][0] for record in result.episodes())
+    assert judged == {"human": 3, "tiny/second": 6}
+    assert len(front.asked) == 3
+    # One seating a question for everybody, so that they are compared on the same ones.
+    by_judge = {}
+    for record in result.episodes():
+        by_judge.setdefault(record["cast"]["judge"][0], {})[record["question"]] = record["seating"]
+    assert all(by_judge["tiny/second"][question] == seating for question, seating in by_judge["human"].items())
+
+
 class Two(Protocol):
     """Two judges decide one after another."""
 
@@ -673,6 +736,14 @@ class Two(Protocol):
 
 def test_two_seats_of_an_episode_are_two_peoples(tmp_path):
     for name in ("ada", "bob"):
-        hold(judge(), tmp_path / "run", Two(), arena=tiny.Sums(count=1), name=name, first="human", second="human")
+        hold(
+            judge(patience=0.1),
+            tmp_path / "run",
+            Two(),
+            arena=tiny.Sums(count=1),
+            name=name,
+            first="human",
+            second="human",
+        )
     (record,) = read_episodes(tmp_path / "run")
     assert sorted(turn["agent"] for turn in record["turns"]) == ["human/ada", "human/bob"]

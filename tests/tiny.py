@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from oversight.agents import Agent
+from oversight.errors import TurnFailed
 from oversight.protocol import Debater, Graph, Judge, Protocol
 from oversight.questions import Arena, Question
 from oversight.requests import Choice, Choose, Speak, Speech
@@ -171,3 +172,14 @@ class Endless(Protocol):
 
     def graph(self, answers: int) -> Graph:
         return self.speaker.argues()
+
+
+class Failing(Thinker):
+    """Cannot speak until OVERSIGHT_TEST_MENDED is set."""
+
+    kind = "failing"
+
+    async def speak(self, request: Speak) -> Speech:
+        if not os.environ.get("OVERSIGHT_TEST_MENDED"):
+            raise TurnFailed("tiny/failing has lost its voice")
+        return Speech("Now I speak.")

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionOptions", "Sitting", "checkpointer", "require_name"]
 
+LOOK = 1.0
+"""Seconds between looks at what other people's sessions have done."""
+
 SOON = 0.3
 """Seconds that a machine's turn may take before the person is told that it is waited for."""
 
@@ -341,10 +344,31 @@ class Sitting:
                         return held, seat
             pending = resuming or preparing
             if not pending:
-                return None
+                others = [one for one in queue if one.id in self.held and self._waits_for_others(one)]
+                if not others:
+                    return None
+                looking = asyncio.ensure_future(self._look_again(others))
+                if not await self._wait(front, "Somebody else is to take a turn", looking):
+                    looking.cancel()
+                    raise _Stop
+                continue
             one_done = asyncio.ensure_future(asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED))
             if not await self._wait(front, "The next item is being prepared", one_done):
                 raise _Stop
+
+    def _waits_for_others(self, episode: Episode) -> bool:
+        """Whether this person has, or could still take, a seat that is to be asked once others have answered."""
+        return any(True for _ in self._free_seats(episode, self._human_seats(episode)))
+
+    async def _look_again(self, episodes: Sequence[Episode]) -> None:
+        """Until others have let one of these episodes go on, in whatever process."""
+        before = {one.id: [question.id for question in self.held[one.id].open] for one in episodes}
+        while True:
+            await asyncio.sleep(LOOK)
+            for episode in episodes:
+                held = await self.begin(episode)
+                if held is None or [question.id for question in held.open] != before[episode.id]:
+                    return
 
     async def _wait(self, front: Front, for_what: str, ready: asyncio.Future[Any]) -> bool:
         """Wait, and say so where it takes long; False where the person stops."""
