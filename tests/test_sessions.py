@@ -747,3 +747,46 @@ def test_two_seats_of_an_episode_are_two_peoples(tmp_path):
         )
     (record,) = read_episodes(tmp_path / "run")
     assert sorted(turn["agent"] for turn in record["turns"]) == ["human/ada", "human/bob"]
+
+
+# ---- looking at what came out ------------------------------------------------------------------------
+
+
+def _oversight(*words):
+    done = subprocess.run([sys.executable, "-m", "oversight.cli", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_way_to_a_verdict_is_shown_and_exported(tmp_path):
+    def rule(asked):
+        return Decided({"A": 0.9, "B": 0.1}, "It is so", 61.0)
+
+    front = people.Ruled(rule, credence=lambda asked, after: (0.6, 0.4))
+    (record,) = hold(front, tmp_path / "run", arena=tiny.Sums(count=1), name="ada")
+    shown = _oversight("show", tmp_path / "run", record["id"][:8])
+    assert "human/ada" in shown
+    assert "after 1 turn: A 0.60, B 0.40" in shown
+    assert "took 61 s" in shown
+    assert "It is so" not in shown  # private, as any reasoning
+    assert "It is so" in _oversight("show", tmp_path / "run", record["id"][:8], "--reasoning")
+    _oversight("export", tmp_path / "run", "--format", "jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "export" / "turns.jsonl").read_text().splitlines()]
+    verdict = rows[-1]
+    assert verdict["seconds"] == 61.0
+    assert [one["after"] for one in json.loads(verdict["beliefs"])] == [1]
+    assert rows[0]["seconds"] is None
+    assert rows[0]["beliefs"] is None
+
+
+def test_reasons_and_notes_are_told_on_request(tmp_path):
+    async def choose(asked, place, keep):
+        keep.note("The names are Scottish")
+        return Skipped("I know this story")
+
+    front = judge()
+    front.choose = choose
+    hold(front, tmp_path / "run", arena=tiny.Sums(count=1), name="ada")
+    status = _oversight("judge", tmp_path / "run", "--status")
+    assert "I know this story" in status
+    assert "The names are Scottish" in status

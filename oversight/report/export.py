@@ -44,7 +44,12 @@ class Column:
 
 EPISODE_COLUMNS = (
     Column("episode", "text", "id of the episode, made from its content"),
-    Column("purpose", "text", "`comparison`, or `capability` where an agent answers alone to be measured"),
+    Column(
+        "purpose",
+        "text",
+        "`comparison`; `capability` where an agent answers alone to be measured, `calibration` where a cascade's "
+        "judges are, `attention` where a person is",
+    ),
     Column("protocol", "text", "name of the protocol, with the options that are not its defaults"),
     Column("protocol_key", "text", "digest of the protocol's whole configuration, 12 hexadecimal digits"),
     Column("protocol_options", "text", "all options of the protocol, as a JSON object; empty where not recorded"),
@@ -57,6 +62,7 @@ EPISODE_COLUMNS = (
     Column("judge", "text", "who decides; `a + b` for a panel of different agents"),
     Column("cast", "text", "agents of every role, as a JSON object of lists"),
     Column("sample", "integer", "index of the sample, from 0"),
+    Column("sitting", "integer", "which of the people who were given the same item it was for, from 0"),
     Column("labels", "text", "order of the answers under the labels A, B, ...: `1 0` is answer 1 as A, answer 0 as B"),
     Column("speaking", "text", "answer defended by the seat that speaks first, second, ..."),
     Column("defends", "text", "answer defended by the first, second, ... agent of an arguing role"),
@@ -97,6 +103,19 @@ TURN_COLUMNS = (
     Column("input_tokens", "integer", "tokens read, as the endpoint counted them"),
     Column("output_tokens", "integer", "tokens written"),
     Column("dollars", "number", "price in US dollars; empty where a price is not known"),
+    Column("seconds", "number", "how long a person took, in seconds; empty for everybody else"),
+    Column(
+        "beliefs",
+        "text",
+        "of a person's verdict, what was believed on the way: a JSON list of objects with `after` (turns shown by "
+        "then), `probabilities` and `seconds`; else empty",
+    ),
+    Column(
+        "consulted",
+        "text",
+        "of a cascade's verdict, who was asked: a JSON list of objects with `agent`, `probabilities`, `threshold` and "
+        "`decided`; else empty",
+    ),
     Column("notes", "text", "what a reader should know, as a JSON list of texts; empty where there is nothing"),
 )
 """Columns of the table of turns, in order."""
@@ -239,6 +258,7 @@ def _rows(record: Mapping[str, Any], options: Mapping[str, str], path: Path) -> 
                 "judge": about.judge,
                 "cast": _json(record["cast"]),
                 "sample": about.sample,
+                "sitting": record.get("sitting", 0),
                 **{
                     name: " ".join(map(str, record["seating"][name]))
                     for name in ("labels", "speaking", "defends", "options")
@@ -271,6 +291,8 @@ def _rows(record: Mapping[str, Any], options: Mapping[str, str], path: Path) -> 
                     **_belief(turn.get("probabilities"), about.correct),
                     "elicitation": turn.get("elicitation"),
                     **_usage(turn.get("usage", {"calls": 0, "input_tokens": 0, "output_tokens": 0, "dollars": 0.0})),
+                    "seconds": float(turn["seconds"]) if turn.get("seconds") else None,
+                    **{name: _json(turn[name]) if turn.get(name) else None for name in ("beliefs", "consulted")},
                     "notes": _json(list(notes)) if notes else None,
                 },
             )

@@ -55,7 +55,7 @@ def print_session(plan: Plan, folder: Path, session: SessionOptions, out: Consol
 
 
 def print_standings(folder: Path, people: People, out: Console) -> None:
-    """A line a person: items done, begun and given up, checks passed, minutes; and what waits."""
+    """A line a person: items done, begun and given up, checks passed, minutes; then why, and their notes."""
     minutes: dict[str, float] = defaultdict(float)
     checks: Counter[str] = Counter()
     passed: Counter[str] = Counter()
@@ -78,5 +78,8 @@ def print_standings(folder: Path, people: People, out: Console) -> None:
         )
     if standings:
         out.print(table)
+        for what, rows in (("gave up", people.given_up()), ("noted on", people.all_notes())):
+            for person, episode, text in rows:
+                _line(out, f"{person} {what} {episode[:8]}: {text}")
     else:
         _line(out, f"nobody has begun anything in {folder}")

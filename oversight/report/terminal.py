@@ -364,6 +364,13 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         else:
             verb = "holds" if turn["kind"] == "claim" else "decides"
             _indented(out, Text(f"{verb}: {_shares(turn['probabilities'], label_of)} (from {turn['elicitation']})"))
+            for one in turn.get("beliefs", ()):
+                shown = f"after {one['after']} turn{'s' * (one['after'] != 1)}"
+                _indented(out, Text(f"{shown}: {_shares(one['probabilities'], label_of)}", style="dim"))
+            for one in turn.get("consulted", ()):
+                took = ", taken" if one.get("decided") else ""
+                gave = _shares(one["probabilities"], label_of)
+                _indented(out, Text.assemble((f"asked: {one['agent']} gave {gave}{took}", "dim")))
             for one in turn.get("readings", ()):
                 shares = zip(one["options"], one["probabilities"], strict=True)
                 offered = ", ".join(f"{label} {share:.2f}" for label, share in shares)
@@ -374,6 +381,8 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
             score = "" if one["score"] is None else f" {one['score']:.2f}"
             mark = "given" if one["chosen"] else "not given"
             _indented(out, Text.assemble((f"candidate, {mark}{score}: ", "dim"), safe(one["text"], "dim")))
+        if turn.get("seconds"):
+            _indented(out, Text(f"took {turn['seconds']:.0f} s", style="dim"))
         for note in turn.get("notes", ()):
             _indented(out, Text.assemble(("note: ", "dim"), safe(note, "dim")))
         out.print()

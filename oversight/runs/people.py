@@ -326,6 +326,18 @@ class People:
         ).fetchone()
         return row[0] if row else ""
 
+    def given_up(self) -> list[tuple[str, str, str]]:
+        """Person, episode and reason of everything that was given up, in order of time."""
+        return list(
+            self._database.execute(
+                "SELECT person, episode, reason FROM seats WHERE state = 'skipped' ORDER BY at, rowid"
+            )
+        )
+
+    def all_notes(self) -> list[tuple[str, str, str]]:
+        """Person, episode and text of everybody's notes, in order of time."""
+        return list(self._database.execute("SELECT person, episode, text FROM notes ORDER BY rowid"))
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()
