@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .questions import Arena, Question
     from .registry import find_agent, find_arena, find_protocol
     from .runs import RunResult, run, tournament
+    from .runs.plan import PeopleOptions
     from .runs.rejudge import rejudge
+    from .runs.session import SessionOptions
     from .transcript import Turn, Verdict
     from .views import View
 
@@ -25,10 +27,12 @@ _HOME = {
     "Agent": "agents",
     "Arena": "questions",
     "Model": "models",
+    "PeopleOptions": "runs.plan",
     "Protocol": "protocol",
     "Question": "questions",
     "RunResult": "runs",
     "ScriptedAgent": "agents",
+    "SessionOptions": "runs.session",
     "Turn": "transcript",
     "Verdict": "transcript",
     "View": "views",
@@ -46,10 +50,12 @@ __all__ = [
     "Agent",
     "Arena",
     "Model",
+    "PeopleOptions",
     "Protocol",
     "Question",
     "RunResult",
     "ScriptedAgent",
+    "SessionOptions",
     "Turn",
     "Verdict",
     "View",

@@ -76,6 +76,14 @@ def test_every_command_is_carried_out(command, data, folder):
         assert "calibration" in printed
 
 
+def test_the_python_runs(folder):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    command = [sys.executable, "-c", code.replace("limit=12", "limit=2")]
+    done = subprocess.run(command, cwd=folder, input="60\n\n", capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert len(list(read_episodes(folder / "logs" / "python"))) == 1
+
+
 def test_what_was_typed_became_a_verdict(data, folder):
     """The last of the tests, on what the commands before it have left."""
     records = [record for name in ("ada", "two") for record in read_episodes(folder / "logs" / name)]
