@@ -102,6 +102,8 @@ def test_the_readmes_main_command_and_what_comes_after(tmp_path):
     assert {"gap.png", "gap.svg", "run.json", "episodes.jsonl", "capability.json"} <= {p.name for p in folder.iterdir()}
     for command in commands("statistics of the main job, on its folder"):
         assert oversight_command(command, tmp_path, LOGDIR=str(folder))
+    for command in commands("training, on the folder of a run"):
+        assert oversight_command(command, tmp_path, LOGDIR=str(folder))
     assert {"gap-curves.png", "gap-scatter.svg", "export"} <= {path.name for path in folder.iterdir()}
     for command in commands("after the main job, on its folder"):
         episode = oversight_command("oversight show LOGDIR", tmp_path, LOGDIR=str(folder)).split("\n")[1].split()[0]
