@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .agents import Agent
     from .views import View
 
-__all__ = ["Arena", "Pairing", "Question", "take_answers"]
+__all__ = ["Arena", "Pairing", "Part", "Question", "take_answers"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,20 @@ def take_answers(question: Question, count: int, seed: int) -> Question:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A question that is a part of another, as an arena reads it.
+
+    Parameters
+    ----------
+    structure : its public structure, as in :class:`Question`.
+    truth : the right answer, in the form in which answers are compared; for those who look at what came out.
+    """
+
+    structure: Mapping[str, Any]
+    truth: str
+
+
+@dataclass(frozen=True)
 class Pairing:
     """Games between two of an arena's agents, half of them with each side first.
 
@@ -171,6 +185,10 @@ class Arena(BaseModel, ABC):
     def exhibit(self, view: View) -> str:
         """Text that follows from what the view shows, shown with its turns (the boards that named moves lead to)."""
         return ""
+
+    def part(self, text: str) -> Part | None:
+        """What a question that somebody has made up means here, where the arena can read it exactly; None elsewhere."""
+        return None
 
     def verifies_quotes(self) -> bool:
         """Whether quotes can be checked against hidden material here."""

@@ -359,7 +359,7 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         out.print(Text.assemble(safe(seat, "bold"), "  ", safe(turn["agent"], "dim")), soft_wrap=True)
         if reasoning and turn.get("reasoning"):
             _indented(out, Text.assemble(("private: ", "dim"), safe(turn["reasoning"], "dim italic")))
-        if turn["kind"] == "speech":
+        if turn["kind"] in ("speech", "solution"):
             _indented(out, _speech(turn))
         else:
             verb = "holds" if turn["kind"] == "claim" else "decides"
