@@ -38,6 +38,7 @@ class Question:
     structure : the same public content as ``text``, as JSON values for agents that cannot read (a game
         engine).  Public: never truth, never hidden material.
     by_answer : the same for ``answers``: by name, a list with one JSON value an answer.
+    group : what questions are told apart by in reports (``depth 3``); empty for nothing.  No role sees it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Question:
     hidden: Mapping[str, str] = field(default_factory=dict)
     structure: Mapping[str, Any] = field(default_factory=dict)
     by_answer: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    group: str = ""
 
     def __post_init__(self) -> None:
         if len(self.answers) < 2:
@@ -73,6 +75,7 @@ class Question:
             "hidden": dict(self.hidden),
             "structure": dict(self.structure),
             "by_answer": {name: list(values) for name, values in self.by_answer.items()},
+            **({"group": self.group} if self.group else {}),
         }
 
     @classmethod

@@ -73,6 +73,7 @@ class LongSums(Arena):
                     correct=answers.index(str(right)),
                     source=f"sum {number}",
                     hidden={"note": "the hidden note"},
+                    group=f"{self.length} numbers" if number % 3 else "others",
                 )
             )
         return found
@@ -474,3 +475,19 @@ def test_accuracy_by_length_alone_and_decomposed(tmp_path):
         records = play(tmp_path / f"split {length}", arena=arena, depth=depth)
         shares[length] = sum(record["credit"] for record in records) / len(records)
     assert shares == {2: 1.0, 4: 1.0, 8: 1.0, 16: 1.0}
+
+
+def test_accuracy_is_printed_by_group(tmp_path):
+    import io
+
+    from rich.console import Console
+
+    from oversight.report.terminal import print_run
+
+    play(tmp_path / "run", depth=2)
+    out = Console(width=80, file=io.StringIO())
+    print_run(oversight.RunResult(tmp_path / "run"), out)
+    printed = out.file.getvalue()
+    assert re.search(r"8 numbers +100.0 % +\[.*\] +2", printed)
+    assert re.search(r"others +100.0 % +\[.*\] +2", printed)
+    assert "group" not in json.dumps([node.to_dict() for node in [tree_of(next(read_episodes(tmp_path / "run")))]])

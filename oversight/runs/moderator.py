@@ -647,6 +647,7 @@ async def play_episode(
         "arena": arena.name,
         "question": question.id,
         "source": question.source,
+        **({"group": question.group} if question.group else {}),
         "answers": len(question.answers),
         "correct": question.correct,
         "cast": {role: list(names) for role, names in episode.cast.items()},
