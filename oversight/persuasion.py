@@ -140,8 +140,7 @@ class Persuasion(Protocol):
         decided = sum(turn.kind == "verdict" for turn in transcript)
         if self.stop == "never" or decided < self.prior:
             return None
-        rule = f"one answer has {self.sure:.0%}" if self.stop == "sure" else f"you move by {self.settled:.0%} or less"
-        return Stakes(self.penalty, decided, self.rounds + self.prior - decided - 1, rule)
+        return Stakes(self.penalty, decided, self.rounds + self.prior - decided - 1)
 
     def judge_score(self, transcript: Transcript, probability: float) -> float | None:
         """Bits: log2 of the probability of the correct answer, less the price of each decision to go on."""

@@ -79,13 +79,11 @@ class Stakes:
     penalty : bits of its score that each decision to go on costs.
     gone_on : how often it has gone on already.
     left : how many decisions can follow this one; 0 for the last.
-    ends : what ends the episode by itself, in words; empty where only the judge ends it.
     """
 
     penalty: float
     gone_on: int
     left: int
-    ends: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,7 @@ class Choose(Request):
     stakes : what going on costs, where the verdict is not the only one.
     explains : whether the others hear the reasons that come with the choice.
     leads_on : whether anything can follow it in the episode.
+    public : whether others see the probabilities.
     """
 
     votes: int = 0
@@ -106,11 +105,12 @@ class Choose(Request):
     stakes: Stakes | None = None
     explains: bool = False
     leads_on: bool = False
+    public: bool = False
 
     @property
     def key(self) -> str:
-        more = [] if self.stakes is None else [vars(self.stakes)]
-        return digest([super().key, self.votes, self.of_speeches, *more])
+        # The rest is for people, whose replies are not found by their requests.
+        return digest([super().key, self.votes, self.of_speeches])
 
 
 @dataclass(frozen=True)

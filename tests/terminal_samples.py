@@ -115,7 +115,7 @@ SPOKEN = replace(
     instructions="You are Debater A in a debate. You defend answer A.",
 )
 LIMITS = Limits(words=20, least_words=5, most_words=40, least_quotes=1)
-STAKES = Stakes(0.05, 2, 3, "after a verdict of 90 % or more for one answer")
+STAKES = Stakes(0.05, 2, 3)
 
 REQUESTS = {
     "debate": Asked(Choose(DEBATE), ("B", "A")),
@@ -130,7 +130,7 @@ REQUESTS = {
 }
 
 FEEDBACK = Feedback(
-    "B", "The mate", 0.72, -0.4739, 12, 0.75, -0.61, 0.18, (Band(0.5, 0.6, 4, 2.0), Band(0.9, 1.0, 1, 1.0))
+    "B", "The mate", 0.72, -0.4739, 0.1, 12, 0.75, -0.61, 0.18, (Band(0.5, 0.6, 4, 2.0), Band(0.9, 1.0, 1, 1.0))
 )
 
 

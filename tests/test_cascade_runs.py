@@ -190,6 +190,58 @@ def test_a_budget_goes_to_what_the_judges_are_least_sure_of(tmp_path, stand_in):
     assert kept == {record["id"]: record["probabilities"] for record in asked}
 
 
+def test_a_budget_holds_in_every_session_until_another_is_given(tmp_path):
+    """Also where the person is asked in a session that names none: the interrupts of a node are always the same."""
+    front = people.Ruled(people.sure_of("0"), most=2)
+    cascade = CascadeAgent("c", [guesser("g", 7), Human()], risk=0.1)
+    play(tmp_path / "run", cascade, front=front, budget=4)
+    again = people.Ruled(people.sure_of("0"))
+    records = compared(play(tmp_path / "run", cascade, front=again))
+    assert len(front.asked) + len(again.asked) == 4
+    assert sum(len(consulted(record)) == 2 for record in records) == 4
+    # And one that begins without a budget takes one that is given later.
+    first = people.Ruled(people.sure_of("0"), most=2)
+    play(tmp_path / "later", cascade, front=first)
+    second = people.Ruled(people.sure_of("0"))
+    play(tmp_path / "later", cascade, front=second, budget=5)
+    assert len(first.asked) + len(second.asked) >= 5
+
+
+def test_calibration_is_no_match_and_no_capability(tmp_path):
+    cascade = CascadeAgent("c", [guesser("g", 7), Noisy(rate=0.0)], risk=0.2)
+    play(tmp_path / "run", cascade)
+    assert {record["purpose"] for record in oversight.RunResult(tmp_path / "run").episodes()} == {"comparison"}
+
+
+def test_a_calibration_stays_what_it_was_once_verdicts_rest_on_it(tmp_path):
+    cascade = CascadeAgent("c", [guesser("g", 7), Noisy(rate=0.0)], risk=0.2)
+    play(tmp_path / "run", cascade)
+    path = tmp_path / "run" / "calibration.json"
+    before = path.read_text()
+    lines = (tmp_path / "run" / "episodes.jsonl").read_text().splitlines(keepends=True)
+    # Half of the calibration is lost, and one verdict is owed again.
+    kept = [line for number, line in enumerate(lines) if number % 2 or '"calibration"' not in line][:-1]
+    (tmp_path / "run" / "episodes.jsonl").write_text("".join(kept))
+    play(tmp_path / "run", cascade)
+    assert json.loads(path.read_text()) == json.loads(before)
+
+
+def test_questions_of_a_calibration_file_are_not_asked(tmp_path):
+    file = tmp_path / "items.csv"
+    file.write_text("judge,question,confidence,right\n" + "".join(f"g,sum-{n},0.9,1\n" for n in range(40)))
+    cascade = CascadeAgent("c", [guesser("g", 7), Noisy(rate=0.0)], calibration=str(file))
+    with pytest.raises(ConfigurationError, match="which this run asks"):
+        play(tmp_path / "run", cascade)
+
+
+def test_what_a_cascade_decides_is_not_counted_for_several_people():
+    from oversight.runs.plan import PeopleOptions
+
+    cast = {"debater": tiny.Thinker(), "judge": CascadeAgent("c", [guesser("g", 7), Human()])}
+    with pytest.raises(ConfigurationError, match="--judges-per-item 2"):
+        plan_run("debate", Pages(count=80), cast, people=PeopleOptions(judges=2))
+
+
 def test_without_a_budget_a_person_is_given_all_that_judges_leave(tmp_path):
     front = people.Ruled(people.sure_of("0"))
     records = play(tmp_path / "run", CascadeAgent("c", [guesser("g", 7), Human()], risk=0.2), front=front)

@@ -524,10 +524,10 @@ def test_in_print():
 
 IN_PRINT = """\
 direct: calibration
- judge  reached it  decides from  items  wrong  risk at most
- ───────────────────────────────────────────────────────────
- a             130         0.950     60      0         4.9 %
- b              70         never      —      —             —
+ judge  reached it  decides from  items  wrong  bound
+ ────────────────────────────────────────────────────
+ a             130         0.950     60      0  4.9 %
+ b              70         never      —      —      —
 with probability 0.90 over the calibration items, at most 10 % of the verdicts that a decides are wrong, on questions \
 drawn like those they were calibrated on
 b decides nothing: 70 of the 70 verdicts it is surest of are wrong, so that its risk may be 100 %
@@ -540,8 +540,8 @@ direct: cascade(a,b,human)
  human            whatever is left     10       10   100.0 %  [39.3, 100.0]
  judges together                                20    90.0 %   [66.0, 97.7]
  all                                            30    93.3 %   [76.8, 98.3]
-10 of 30 verdicts went to human: 100.0 % right, where those of b would have been 50.0 % right; that bought +50.0 \
-points [+35.4, +64.6]
+10 of 30 verdicts went to human: 100.0 % right, where those of b would have been 50.0 % right: a difference of \
++50.0 points [+35.4, +64.6]
 episodes that went there: e20, e21, e22, e23, e24, e25, e26, e27 and 2 more
 3 abstained, 1 of them for want of human budget: a verdict in 90.9 % of 33 episodes
 1 failed otherwise and count for nothing here

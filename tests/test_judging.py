@@ -264,7 +264,7 @@ def test_a_judge_who_asks_and_ends_the_debate(tmp_path):
         screen.press("\r", "Ctrl-D")
         screen.child.send("Debater A, what does the page say?")
         screen.until("what does the page say")
-        screen.press("\x04", "Is this your speech?")
+        screen.press("\x04", "Is this what you want to say?")
         screen.child.send("\r")
         for _ in range(60):
             if "Kept." in screen.text:
@@ -299,10 +299,10 @@ def test_a_person_debates(tmp_path):
         screen.until("nine ten")
         screen.child.send("\x04")
         screen.read(0.5)
-        assert "Is this your speech?" not in screen.text  # ten words are more than eight
+        assert "Is this what you want to say?" not in screen.text  # ten words are more than eight
         screen.child.send("\x7f" * 9)
         screen.read(0.3)
-        screen.press("\x04", "Is this your speech?")
+        screen.press("\x04", "Is this what you want to say?")
         screen.child.send("\r")
         screen.until("Kept.")
         screen.child.send("q")
@@ -398,7 +398,7 @@ def test_what_is_begun_can_be_freed_for_others(tmp_path):
     done = subprocess.run(
         [*OVERSIGHT, "judge", str(folder), "--release", "ada"], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "1 items of ada are free again" in done.stdout
+    assert "1 item of ada is free again" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -460,7 +460,7 @@ def test_a_speech_within_its_limits():
     assert keep.drafts[-1] == page.editor.text
     assert "1 quotation (at least 1), 1 of which stands in the text" in " ".join(shown(page).split())
     press(page, "ctrl-x")
-    assert "Is this your speech?" in shown(page)
+    assert "Is this what you want to say?" in shown(page)
     press(page, "escape", "!", "ctrl-d", "enter")
     assert page.outcome() == Said("Too short: see <quote>under the flour</quote> q\nand the rest!", 2.0)
 

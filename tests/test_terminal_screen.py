@@ -159,7 +159,7 @@ def test_a_killed_speech_goes_on_from_its_draft(tmp_path):
         terminal.until("Enter goes on writing")
         terminal.press("\r", "Ctrl-D done")
         terminal.press("\x1b[200~, in\nthe galley\x1b[201~", "the galley")
-        terminal.press("\x04", "Is this your speech?")
+        terminal.press("\x04", "Is this what you want to say?")
         terminal.press("\r", "restored")
         sent = terminal.end()
     assert "Said(text='Look at\\nthe <quote>flour</quote>, in\\nthe galley'" in sent

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..errors import TurnFailed
 from ..limits import Limits
 from ..requests import Choice, Choose, Speak, Speech, Stakes
 from ..transcript import Reading, belief_from_dict
@@ -117,4 +118,6 @@ def _ask(request: Choose | Speak) -> Mapping[str, Any]:
     from langgraph.types import interrupt
 
     reply: Mapping[str, Any] = interrupt(request_to_json(request))
+    if "given_up" in reply:
+        raise TurnFailed(f"a person gave it up after others had gone on: {reply['given_up']}")
     return reply

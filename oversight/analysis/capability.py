@@ -247,10 +247,10 @@ _KINDS = (
 
 
 def _kind(record: Mapping[str, Any]) -> int | None:
-    """Which of the kinds an episode is, 0 the best for capability; None where somebody argues."""
+    """Which of the kinds an episode is, 0 the best for capability; None where somebody argues or is checked."""
     if record["purpose"] == "capability":
         return 0
-    if record["arguing"]:
+    if record["purpose"] != "comparison" or record["arguing"]:
         return None
     try:
         protocol = parse_specification(record["protocol"])

@@ -194,7 +194,7 @@ def debates_between_agents(records: Iterable[Mapping[str, Any]], path: Path | st
     clusters: list[str] = []
     for record in records:
         try:
-            if record["purpose"] == "capability" or record["probabilities"] is None:
+            if record["purpose"] != "comparison" or record["probabilities"] is None:
                 continue
             shares = [float(value) for value in record["probabilities"]]
             for role in record["arguing"]:

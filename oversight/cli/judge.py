@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnknownName
 from .parsing import Parser, add_people_options, add_run_options, people_options, session_options
+
+if TYPE_CHECKING:
+    from ..runs.people import People
 
 __all__ = ["judge"]
 
@@ -48,9 +53,13 @@ def judge(words: Sequence[str]) -> int:
     add_people_options(parser)
     _reword(parser)
     arguments = parser.parse(words)
-    if (arguments.run is None) == (arguments.corpus is None):
+    if arguments.run is not None and arguments.corpus is not None:
+        raise ConfigurationError("a run and a corpus are judged one after the other: give LOGDIR or --corpus PATH")
+    if arguments.run is None and arguments.corpus is None:
         raise ConfigurationError("say what is judged: oversight judge LOGDIR, or oversight judge --corpus PATH")
     folder = Path(arguments.run) if arguments.run is not None else None
+    if folder is not None and not (folder / "run.json").is_file():
+        raise ConfigurationError(f"{folder}: not a run directory; the NYU corpus is given with --corpus {folder}")
     if folder is not None and _waits(folder):
         return _go_on(folder, arguments, words)
     for option, given in (("--status", arguments.status), ("--release", arguments.release)):
@@ -61,8 +70,6 @@ def judge(words: Sequence[str]) -> int:
     from ..runs.rejudge import plan_rejudge
     from .commands import carry_out_plan
 
-    if folder is not None and not (folder / "run.json").is_file():
-        raise ConfigurationError(f"{folder}: not a run directory; the NYU corpus is given with --corpus {folder}")
     with error_console().status("reading transcripts"):
         found = read_recordings(
             folder or arguments.corpus, arena=arguments.arena, protocols=arguments.protocol, everything=arguments.all
@@ -107,20 +114,18 @@ def _go_on(folder: Path, arguments: argparse.Namespace, words: Sequence[str]) ->
 
     if arguments.status or arguments.release:
         people = People(folder / "people.sqlite", session_options(arguments).person)
-        if arguments.release:
-            from ..runs.session import require_name
-
-            require_name(arguments.release)
-            name = arguments.release if arguments.release == "human" else f"human/{arguments.release}"
-            count = people.release(name)
-            console().print(f"{count} items of {arguments.release} are free again", highlight=False, markup=False)
-        print_standings(folder, people, console())
-        people.close()
+        try:
+            if arguments.release:
+                _release(folder, people, arguments.release)
+            print_standings(folder, people, console())
+        finally:
+            people.close()
         return 0
     command = read_json(folder / "run.json").get("command")
     if not command:
         raise ConfigurationError(f"{folder} was not made by a command: run the Python program that made it")
-    mine, rest = _split([word for word in words if word != arguments.run], keep_session=True)
+    mine, rest = _split(words, keep_session=True)
+    rest.remove(arguments.run)
     if rest:
         raise ConfigurationError(f"{rest[0]}: what {folder} holds is settled; only the options of a session are given")
     _, theirs = _split(command[1:], keep_session=False)
@@ -129,6 +134,30 @@ def _go_on(folder: Path, arguments: argparse.Namespace, words: Sequence[str]) ->
 
     again = {"run": run, "tournament": tournament, "rejudge": rejudge, "judge": judge}
     return again[command[0]]([*theirs, "--log-dir", str(folder), *mine])
+
+
+def _release(folder: Path, people: People, name: str) -> None:
+    """Free what somebody has begun, unless they are sitting at it."""
+    from filelock import FileLock, Timeout
+
+    from ..report.terminal import console
+    from ..runs.directory import seat_lock
+    from ..runs.session import forget
+
+    known = [one.person for one in people.standings()]
+    person = name if name in known else f"human/{name}"
+    if person not in known:
+        raise UnknownName("person in this run", name, [one.removeprefix("human/") for one in known])
+    try:
+        with FileLock(folder / seat_lock(person)).acquire(timeout=0):
+            seats = people.abandoned(person)
+            # First: a thread that is gone comes back from what is stored, and not the other way round.
+            asyncio.run(forget(folder, [episode for episode, _ in seats]))
+            people.release(person, seats)
+    except Timeout:
+        raise ConfigurationError(f"{name} has a session open in {folder}: let them end it first") from None
+    items, free = ("1 item", "is") if len(seats) == 1 else (f"{len(seats)} items", "are")
+    console().print(f"{items} of {name} {free} free again", highlight=False, markup=False)
 
 
 def _split(words: Sequence[str], *, keep_session: bool) -> tuple[list[str], list[str]]:

@@ -195,8 +195,9 @@ class CompiledProtocol:
         config["configurable"] = {"thread_id": thread.id}
         held = await graph.aget_state(config)
         moderator.recall(self.ordered(held.values.get("turns", [])))
-        begin: Any = None if held.next else {"turns": []}
-        if held.values and not held.next:  # ended, and the process with it before there was a record
+        # A task that has written its turn is no longer next, though the step that it stands in is not over.
+        begin: Any = None if held.tasks else {"turns": []}
+        if held.values and not held.tasks:  # ended, and the process with it before there was a record
             return self.ordered(held.values["turns"])
         if replies:
             begin = Command(resume=dict(replies))

@@ -49,7 +49,7 @@ def calibration_table(calibration: Calibration) -> Table:
     """The threshold of each judge, and the errors that it rests on."""
     table = _table()
     table.add_column("judge", overflow="fold")
-    for name in ("reached it", "decides from", "items", "wrong", "risk at most"):
+    for name in ("reached it", "decides from", "items", "wrong", "bound"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in calibration.judges:
         # The bound of what was tested in vain is no bound on anything that is decided: the sentence below says it.
@@ -106,8 +106,8 @@ def _lines(found: Escalation) -> list[str]:
         if found.machine.n:
             bought = found.bought
             share += (
-                f", where those of {judges[-1]} would have been {100 * found.machine.mean:.1f} % right; that bought "
-                f"{100 * bought.mean:+.1f} points [{100 * bought.low:+.1f}, {100 * bought.high:+.1f}]"
+                f", where those of {judges[-1]} would have been {100 * found.machine.mean:.1f} % right: a difference "
+                f"of {100 * bought.mean:+.1f} points [{100 * bought.low:+.1f}, {100 * bought.high:+.1f}]"
             )
         lines.append(share)
         some = ", ".join(one[:8] for one in found.handed_on[:_LISTED])

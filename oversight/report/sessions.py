@@ -38,13 +38,15 @@ def print_session(plan: Plan, folder: Path, session: SessionOptions, out: Consol
     with_people = [episode for episode in plan.episodes() if plan.people_in(episode)]
     waiting = sum(episode.id not in finished for episode in with_people)
     parts = [f"{mine.done} done"]
+    if mine.checks:
+        parts.append(f"{mine.checks} check{'s' * (mine.checks > 1)} of attention")
     if mine.open:
         parts.append(f"{mine.open} begun")
     if mine.skipped:
         parts.append(f"{mine.skipped} given up")
     who = session.name or "you"
     _line(out, f"{who}: {', '.join(parts)}; {waiting} of {len(with_people)} items wait, for you or for others")
-    if session.feedback and finished:
+    if session.feedback and not waiting:  # while something waits, it would tell how others did on it
         print_run(RunResult(folder), out)
     _line(out, f"Everything stated is kept in {folder}.")
     if waiting:
@@ -70,6 +72,13 @@ def print_standings(folder: Path, people: People, out: Console) -> None:
     table.add_column("person", overflow="fold")
     for name in ("done", "begun", "given up", "checks passed", "minutes"):
         table.add_column(name, justify="right")
+    finished = sum(
+        record["purpose"] == "comparison" and any(turn.get("seconds") for turn in record["turns"])
+        for record in read_episodes(folder)
+    )
+    items = people.setting("items")
+    if items is not None:
+        _line(out, f"{items} items for people; in {finished} of them everybody has had their say")
     standings: list[Standing] = people.standings()
     for one in standings:
         told = f"{passed[one.person]} of {checks[one.person]}" if checks[one.person] else "—"

@@ -181,6 +181,10 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in re.split(r"([0-9]+)", text) if piece]
 
 
+_ABSTAINED = "abstained"
+"""How the reason begins of an episode that a cascade leaves undecided."""
+
+
 def _reasons(result: RunResult, out: Console) -> None:
     """Why episodes are unscored, who argued for the other side, and how verdicts were read where not all alike."""
     reasons: Counter[str] = Counter()
@@ -189,7 +193,8 @@ def _reasons(result: RunResult, out: Console) -> None:
     for record in result.episodes():
         episodes += 1
         if record["status"] != "scored":
-            reasons[record["reason"]] += 1
+            # Each abstention has figures of its own.
+            reasons[_ABSTAINED if record["reason"].startswith(f"{_ABSTAINED}:") else record["reason"]] += 1
         elif record.get("elicitation"):
             judge = ", ".join(dict.fromkeys(name for role in record["deciding"] for name in record["cast"][role]))
             elicitations[judge, record["elicitation"]] += 1
@@ -205,7 +210,7 @@ def _reasons(result: RunResult, out: Console) -> None:
         )
     for reason, count in reasons.most_common(3):
         out.print(Text.assemble(f"{count} unscored: ", safe(reason)), soft_wrap=True)
-    if reasons:
+    if set(reasons) - {_ABSTAINED}:
         _line(out, "the same command with --retry-failed plays unscored episodes again")
     if len(reasons) > 3:
         _line(out, f"and {len(reasons) - 3} other reasons: oversight show {result.log_dir} --unscored")

@@ -391,6 +391,10 @@ def _checked(plan: Plan) -> Plan:
 
 def require_able(plan: Plan) -> None:
     """Raise ConfigurationError where people are cast for what nobody can ask of them."""
+    if plan.people.judges > 1 and any(agent.is_composite and agent.asks_people for agent in plan.agents.values()):
+        raise ConfigurationError(
+            f"--judges-per-item {plan.people.judges}: what a cascade's judges decide would be counted as often: give 1"
+        )
     for protocol, casts in plan.entries:
         for step in protocol.graph(2).steps():
             if step.kind == "solution" and any(

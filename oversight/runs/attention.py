@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..agents import Agent, ScriptedAgent
+from ..agents.human import Human
 from ..identity import digest, seed_from
 from ..protocol import Debater, Graph, Judge, Protocol, together
 from ..questions import Arena, Question
@@ -72,8 +73,8 @@ def _speech(view: View) -> str:
 
 
 def attention_agents() -> dict[str, Agent]:
-    """The speakers of such items, by name."""
-    return {ATTENTION: ScriptedAgent(ATTENTION, speeches=_speech)}
+    """Who takes part in such items, by name: their speakers, and whoever is checked."""
+    return {ATTENTION: ScriptedAgent(ATTENTION, speeches=_speech), "human": Human()}
 
 
 def attention_episode(person: str, number: int, seed: int) -> Episode:

@@ -31,31 +31,52 @@ class Budget:
     ----------
     limit : dollars; None for no limit.
     spent : dollars that earlier starts of the run have spent.
+    shared : where promises stand that other processes count too; None where there are none.
+    holder : who this process is there.
     """
 
-    def __init__(self, limit: float | None, spent: float = 0.0) -> None:
+    def __init__(
+        self, limit: float | None, spent: float = 0.0, *, shared: Journal | None = None, holder: str = ""
+    ) -> None:
         require_limit(limit)
         self.limit, self.spent, self.promised = limit, spent, 0.0
+        self.shared, self.holder = shared, holder
         self.unknown = 0
         """Calls whose price is unknown."""
         self.usage = Usage()
         """Tokens of this start of the run."""
 
-    def reserve(self, dollars: float | None, what: str) -> float:
-        """Promise the worst case of a call; raises BudgetExceeded when that could cross the limit."""
+    def reserve(self, dollars: float | None, what: str, shared: list[int]) -> float:
+        """Promise the worst case of a call; raises BudgetExceeded when that could cross the limit.
+
+        ``shared``: the promises of the call that other processes count too, to be :meth:`stored` with it.
+        """
         if self.limit is None:
             return 0.0
         if dollars is None:
             raise ConfigurationError(
                 f"the price of {what} is unknown, so --cost-limit cannot hold: give --price {what}=IN,OUT"
             )
-        if self.spent + self.promised + dollars > self.limit:
+        if self.shared is not None:
+            promise = self.shared.promise(self.holder, dollars, self.limit)
+            self.spent = self.shared.spent()
+            crosses = promise is None
+            shared += [] if promise is None else [promise]
+        else:
+            crosses = self.spent + self.promised + dollars > self.limit
+        if crosses:
             raise BudgetExceeded(
                 f"the next call to {what} could cost ${dollars:.4f} and cross the limit of ${self.limit:.2f} "
                 f"(${self.spent:.4f} spent); what is finished is kept: repeat the command with a higher --cost-limit"
             )
         self.promised += dollars
         return dollars
+
+    def stored(self, shared: list[int]) -> None:
+        """The call is in the journal, or will never be: its promises are taken back."""
+        if self.shared is not None and shared:
+            self.shared.take_back(shared)
+            shared.clear()
 
     def settle(self, promised: float, usage: Usage | None) -> None:
         """Replace a promise by what the call cost; ``usage`` is None when it failed."""
@@ -93,6 +114,8 @@ class JournaledModel(Model):
         return self.model.price(usage)
 
     async def complete(self, call: ModelCall) -> Completion:
+        shared: list[int] = []
+
         async def produce() -> dict[str, Any]:
             async with self.places:
                 if self.journal.stopping:  # nobody waits for it any more, and it is not paid for yet
@@ -101,12 +124,12 @@ class JournaledModel(Model):
                 texts = [text for message in call.messages for text in message.values()]
                 largest = sum(len(text.encode("utf-8", "surrogatepass")) + 8 for text in texts)
                 worst = self.price(Usage(1, largest, call.max_tokens)) if self.budget.limit is not None else 0.0
-                promised, paid = self.budget.reserve(worst, self.name), None
+                promised, paid = self.budget.reserve(worst, self.name, shared), None
 
                 def again(so_far: Usage) -> None:
                     nonlocal promised, paid
                     paid = so_far
-                    promised += self.budget.reserve(worst, self.name)
+                    promised += self.budget.reserve(worst, self.name, shared)
 
                 try:
                     completion = await self.model.complete(replace(call, before_retry=again))
@@ -121,7 +144,12 @@ class JournaledModel(Model):
                     self.budget.settle(promised, paid)
             return {"completion": completion.to_dict(), "dollars": completion.usage.dollars}
 
-        value = await self.journal.once(call.key(self._identity), self.name, produce)
+        try:
+            value = await self.journal.once(call.key(self._identity), self.name, produce)
+        except Exception:  # not where it is given up: it may be made all the same, and is counted until the end
+            self.budget.stored(shared)
+            raise
+        self.budget.stored(shared)
         if "failure" in value:
             raise ModelError(value["failure"])
         return Completion.from_dict(value["completion"])

@@ -17,7 +17,7 @@ from ..transcript import Consulted
 from .directory import read_episodes, read_json, write_json
 
 if TYPE_CHECKING:
-    from ..analysis.escalation import Calibration
+    from ..analysis.escalation import Calibration, CalibrationItem
     from ..questions import Question
     from .plan import Episode, Plan
 
@@ -115,9 +115,12 @@ class Cascades:
             return
         from ..analysis.escalation import calibrate, calibration_items, read_calibration
 
+        kept = {one["key"]: one for one in read_json(path)} if (path := self._path).exists() else {}
         played: dict[str, list[Mapping[str, Any]]] = {}
         wanted = {episode.id: episode for episode in self.episodes()}
+        used = False
         for record in read_episodes(self.folder):
+            used = used or record["purpose"] == "comparison"
             if (episode := wanted.get(record["id"])) is not None:
                 for name in self.names & {one for names in episode.cast.values() for one in names}:
                     played.setdefault(_cell(episode, name), []).append(record)
@@ -129,9 +132,14 @@ class Cascades:
                 assert isinstance(cascade, CascadeAgent)
                 if cell in self.found or cascade.thresholds is not None:  # set by whoever made it
                     continue
+                titles[cell] = _title(episode, name)
+                if used and cell in kept:  # verdicts rest on it: it stays what it was
+                    self.found[cell] = _read(kept[cell])
+                    continue
                 options, judges = cascade.options, [judge.name for judge in cascade.judges]
                 if options.calibration is not None:
                     items, source = read_calibration(options.calibration, judges), Path(options.calibration).name
+                    self._require_apart(options.calibration, items)
                 else:
                     items, source = calibration_items(played.get(cell, ())), "questions held out of this run"
                 self.found[cell] = calibrate(
@@ -143,11 +151,22 @@ class Cascades:
                     least=options.least,
                     source=source,
                 )
-                titles[cell] = _title(episode, name)
         write_json(
-            self.folder / "calibration.json",
-            [{"cell": titles[cell], **one.to_json()} for cell, one in self.found.items()],
+            self._path, [{"key": cell, "cell": titles[cell], **one.to_json()} for cell, one in self.found.items()]
         )
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "calibration.json"
+
+    def _require_apart(self, path: str, items: Iterable[CalibrationItem]) -> None:
+        """Raise ConfigurationError where a cascade is to be judged by questions that it is calibrated on."""
+        asked = {question.id for question in self.plan.questions} | {one.source for one in self.plan.questions}
+        shared = sorted({item.question for item in items} & asked | {item.source for item in items} & asked)
+        if shared:
+            raise ConfigurationError(
+                f"{path}: it holds {shared[0]!r}, which this run asks: calibrate on other questions, and other sources"
+            )
 
 
 def kept_calibrations(folder: Path) -> dict[str, Calibration]:
@@ -155,12 +174,13 @@ def kept_calibrations(folder: Path) -> dict[str, Calibration]:
     path = folder / "calibration.json"
     if not path.exists():
         return {}
+    return {one["cell"]: _read(one) for one in read_json(path)}
+
+
+def _read(values: Mapping[str, Any]) -> Calibration:
     from ..analysis.escalation import Calibration
 
-    return {
-        one["cell"]: Calibration.from_json({name: value for name, value in one.items() if name != "cell"})
-        for one in read_json(path)
-    }
+    return Calibration.from_json({name: value for name, value in values.items() if name not in ("key", "cell")})
 
 
 def _cell(episode: Episode, name: str) -> str:

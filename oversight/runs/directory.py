@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,11 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     return [] if old == new else [f"{where}: {_short(old)} there, {_short(new)} here"]
 
 
+def seat_lock(person: str) -> str:
+    """Name of the file that keeps a second session of one name out of a directory."""
+    return f".lock-{digest(person, 12)}"
+
+
 def _as(person: str) -> str:
     _, _, name = person.partition("/")
     return f"as {name}" if name else "without a name"
@@ -164,7 +169,7 @@ class RunDirectory:
         self._check(here)  # before the lock is taken, which leaves a file: a folder of something else stays as it is
         # Sessions hold it while they open the directory, and while they append to it.
         self._lock = FileLock(self.path / ".lock")
-        self._seat = None if person is None else FileLock(self.path / f".lock-{digest(person, 12)}")
+        self._seat = None if person is None else FileLock(self.path / seat_lock(person))
         try:
             self._lock.acquire(timeout=0 if person is None else 30)
             if self._seat is not None:
@@ -189,11 +194,10 @@ class RunDirectory:
                 kept = {"format": 1, "configuration": here, "versions": dict(versions), "command": list(command)}
                 write_json(self.path / "run.json", kept)
             self._read_to = 0
-            self._file = (self.path / "episodes.jsonl").open("ab")
+            self._file = (self.path / "episodes.jsonl").open("ab", buffering=0)
             try:
                 if self._file.tell() and not self._ends_a_line():
                     self._file.write(b"\n")
-                    self._file.flush()
                 self.refresh()
                 self.journal = Journal(self.path / "journal.sqlite", retry_refused=retry_refused)
             except BaseException:
@@ -214,9 +218,8 @@ class RunDirectory:
         if self._seat is not None:
             self._seat.release()
 
-    def refresh(self) -> list[dict[str, Any]]:
-        """Take in the episodes that were finished since the last look, by whichever process; gives their records."""
-        found = []
+    def refresh(self) -> None:
+        """Take in the episodes that were finished since the last look, by whichever process."""
         with (self.path / "episodes.jsonl").open("rb") as file:
             file.seek(self._read_to)
             for line in file:
@@ -229,8 +232,6 @@ class RunDirectory:
                     continue
                 if isinstance(record, dict) and record.keys() >= _EPISODE:
                     self.finished[record["id"]] = record["status"]
-                    found.append(record)
-        return found
 
     def working_on(self, what: str) -> FileLock:
         """A lock that keeps other processes from the same work, such as the turns on one question."""
@@ -265,11 +266,21 @@ class RunDirectory:
             return file.read(1) == b"\n"
 
     def _append(self, lines: Sequence[str]) -> None:
+        text = "".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass")
         try:
             with self._lock if self.person is not None else nullcontext():
-                self._file.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass"))
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                before = self._file.seek(0, os.SEEK_END)
+                # Another session may have died in the middle of a line.
+                torn = b"\n" if before and not self._ends_a_line() else b""
+                try:
+                    left = memoryview(torn + text)
+                    while left:
+                        left = left[self._file.write(left) :]
+                    os.fsync(self._file.fileno())
+                except OSError:
+                    with suppress(OSError):
+                        os.truncate(self._file.fileno(), before)
+                    raise
         except OSError as error:
             raise RunDirectoryError(
                 f"{self._file.name}: cannot be written: {error.strerror}; what was stored before is kept, "

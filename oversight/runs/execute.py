@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import platform
+import sqlite3
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..agents import Agent, CompositeAgent, LanguageModelAgent
-from ..together import gather_all
+from ..agents.cascade import CascadeAgent
+from ..errors import ConfigurationError, RunDirectoryError
 from .calls import Budget, JournaledModel
 from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
@@ -21,7 +23,7 @@ from .moderator import play_episode
 from .people import People
 from .plan import Episode, Plan, Scheduling
 from .progress import Progress, Silent
-from .session import SessionOptions, Sitting, checkpointer
+from .session import SessionOptions, Sitting, alone, checkpointer
 
 if TYPE_CHECKING:
     from ..terminal.front import Front
@@ -104,22 +106,31 @@ async def execute(
     try:
         if directory.questions() is None:
             directory.keep_questions(plan.questions)
-        budget = Budget(cost_limit, directory.journal.spent())
+        together = plan.asks_people and cost_limit is not None
+        if together:
+            directory.journal.take_back(holder=session.person)  # what a session of this name left that was killed
+        budget = Budget(
+            cost_limit,
+            directory.journal.spent(),
+            shared=directory.journal if together else None,
+            holder=session.person,
+        )
         agents = _connect(plan, directory, budget, connections)
         cast = {name for _, casts in plan.entries for cast in casts for one in cast.values() for name in one}
-        alone = {name for name, agent in plan.agents.items() if not agent.asks_people and not agent.is_composite}
-        names = sorted(cast & alone)
+        measured = {name for name, agent in plan.agents.items() if not agent.asks_people and not agent.is_composite}
+        names = sorted(cast & measured)
         try:
-            if plan.capability == () and directory.capability() is None:
-                pairings = plan.arena.pairings(names, plan.seed) if plan.measures_by_play else None
-                if pairings:
-                    progress.note(f"measuring {len(names)} agents alone: {sum(p.games for p in pairings)} games")
-                    described = {name: agents[name].describe() for name in names}
-                    directory.keep_capability(
-                        await measure_by_play(plan.arena, pairings, described, directory.journal, progress)
-                    )
-            if plan.measured is not None and directory.capability() is None:
-                directory.keep_capability(plan.measured)
+            async with alone(directory, "capability"):
+                if plan.capability == () and directory.capability() is None:
+                    pairings = plan.arena.pairings(names, plan.seed) if plan.measures_by_play else None
+                    if pairings:
+                        progress.note(f"measuring {len(names)} agents alone: {sum(p.games for p in pairings)} games")
+                        described = {name: agents[name].describe() for name in names}
+                        directory.keep_capability(
+                            await measure_by_play(plan.arena, pairings, described, directory.journal, progress)
+                        )
+                if plan.measured is not None and directory.capability() is None:
+                    directory.keep_capability(plan.measured)
             # Taken before anything is added: an episode that fails now is not owed again in the same start.
             before = dict(directory.finished)
 
@@ -132,9 +143,11 @@ async def execute(
             async def play(episodes: Iterable[Episode], heard: Heard | None = None) -> None:
                 await _play_all(owed(episodes), plan, cascades, directory, budget, connections, progress, heard)
 
-            cascades = Cascades(plan, agents, directory.path, session.budget is not None)
-            if plan.asks_people or (cascades.names and session.budget is not None):
-                await _play_with_people(plan, cascades, directory, owed, session, connections, progress)
+            human_budget = _human_budget(plan, directory.path, session)
+            held = plan.asks_people or human_budget is not None
+            cascades = Cascades(plan, agents, directory.path, held)
+            if held:
+                await _play_with_people(plan, cascades, directory, owed, session, human_budget, connections, progress)
                 _keep_solo(plan, directory)
                 return
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
@@ -154,6 +167,8 @@ async def execute(
             if directory.journal.under_way:
                 progress.note("waiting for the calls under way: they are paid for, and their replies are kept")
             await directory.journal.drain()
+            if together:
+                directory.journal.take_back(holder=session.person)
             for agent in agents.values():
                 await agent.close()
     finally:
@@ -168,12 +183,40 @@ def _keep_solo(plan: Plan, directory: RunDirectory) -> None:
             directory.keep_capability(solo)
 
 
+def _human_budget(plan: Plan, folder: Path, session: SessionOptions) -> int | None:
+    """How many episodes may go to people or what stands for them; where nothing is said, what was said last."""
+    cascades = [agent for agent in plan.agents.values() if isinstance(agent, CascadeAgent) and agent.person is not None]
+    if not plan.asks_people and not cascades:
+        if session.budget is not None:
+            raise ConfigurationError(
+                f"--human-budget {session.budget}: nobody in this run is a person, and no cascade ends in one"
+            )
+        return None
+    seats = {name for name, agent in plan.agents.items() if agent.asks_people and not agent.is_composite}
+    if session.budget is not None and cascades and seats:
+        raise ConfigurationError(
+            f"--human-budget {session.budget}: one budget cannot be shared out between a cascade and seats that people "
+            "have anyway: make two runs of it"
+        )
+    if session.budget is None and not (folder / "people.sqlite").exists():
+        return None
+    people = People(folder / "people.sqlite", session.person)
+    try:
+        if session.budget is not None:
+            people.keep_setting("human budget", session.budget)
+        found = people.setting("human budget")
+        return None if found is None else int(found)
+    finally:
+        people.close()
+
+
 async def _play_with_people(
     plan: Plan,
     cascades: Cascades,
     directory: RunDirectory,
     owed: Callable[[Iterable[Episode]], Iterator[Episode]],
     session: SessionOptions,
+    budget: int | None,
     connections: int,
     progress: Progress,
 ) -> None:
@@ -184,20 +227,26 @@ async def _play_with_people(
         directory.finished.pop(episode.id, None)
     try:
         async with checkpointer(directory.path) as saver:
-            sitting = Sitting(plan, cascades, directory, saver, people, session)
+            sitting = Sitting(plan, cascades, directory, saver, people, session, budget)
+            people.keep_setting("items", sum(bool(plan.people_in(episode)) for episode in episodes))
             try:
                 if cascades.names:
                     await _advance_all(sitting, list(cascades.episodes()), connections, progress)
                     cascades.calibrate()
-                if cascades.names and session.budget is not None:
+                if cascades.names and budget is not None:
                     await _advance_all(sitting, episodes, connections, progress)
-                    await sitting.escalate(session.budget)
+                    await sitting.escalate(budget)
                 if session.prepare_only:
                     await _advance_all(sitting, episodes, connections, progress)
                 elif plan.asks_people:
                     await _hold(sitting, [one for one in episodes if not plan.people_in(one)], connections, progress)
             finally:
                 await sitting.stop()
+    except sqlite3.Error as error:
+        raise RunDirectoryError(
+            f"{directory.path / 'checkpoints.sqlite'}: cannot be used: {error}; it may be deleted: what people stated "
+            "and what was paid for is kept elsewhere, and comes back from there"
+        ) from None
     finally:
         people.close()
 
@@ -231,7 +280,7 @@ async def _advance_all(sitting: Sitting, episodes: Sequence[Episode], connection
     if owed:
         progress.start(len(owed), len(episodes) - len(owed))
         try:
-            await gather_all([worker() for _ in range(min(connections, len(owed)))])
+            await _until_one_fails([worker() for _ in range(min(connections, len(owed)))])
         finally:
             progress.stop()
 
@@ -351,7 +400,12 @@ async def _play_all(
                 heard(record)
             progress.finished(record, budget.spent, budget.usage, budget.unknown)
 
-    workers = [asyncio.create_task(worker()) for _ in range(connections)]
+    await _until_one_fails([worker() for _ in range(connections)])
+
+
+async def _until_one_fails(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Work at the same time; the first failure ends it all, and is raised."""
+    workers = [asyncio.create_task(one) for one in work]
     try:
         done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:

@@ -39,7 +39,7 @@ def feedback_for(folder: Path, person: str, episode: Episode) -> Feedback | None
         return None
     correct = episode.question.correct
     labels = label_names(len(episode.question.answers))
-    probability = of_this[0]["probabilities"][correct]
+    probability, score = of_this[0]["probabilities"][correct], of_this[0]["judge_score"]
     scores = [_bits(record["probabilities"][record["correct"]]) for record in records]
     credits = [Verdict(tuple(record["probabilities"])).credit(record["correct"]) for record in records]
     bands = []
@@ -56,6 +56,7 @@ def feedback_for(folder: Path, person: str, episode: Episode) -> Feedback | None
         answer=episode.question.answers[correct],
         probability=probability,
         score=_bits(probability),
+        paid=0.0 if score is None or episode.recording is not None else max(_bits(probability) - score, 0.0),
         count=len(records),
         accuracy=sum(credits) / len(records),
         mean_score=math.fsum(scores) / len(records),

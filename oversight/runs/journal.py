@@ -31,6 +31,12 @@ CREATE TABLE IF NOT EXISTS calls (
 """
 
 
+_PROMISES = """
+CREATE TABLE IF NOT EXISTS promises (   -- what calls in flight could cost, where several processes share a limit
+    id INTEGER PRIMARY KEY, holder TEXT NOT NULL, dollars REAL NOT NULL
+)
+"""
+
 Write = tuple[str, tuple[Any, ...]]
 """A statement and its values."""
 
@@ -61,9 +67,10 @@ class Journal:
     def __init__(self, path: Path, *, retry_refused: bool = False) -> None:
         self.path, self.retry_refused = path, retry_refused
         try:
-            self._read = sqlite3.connect(path, isolation_level=None)
+            self._read = sqlite3.connect(path, isolation_level=None, timeout=30)
             self._read.execute("PRAGMA journal_mode=WAL")
             self._read.execute(_SCHEMA)
+            self._read.execute(_PROMISES)
             self._read.execute("SELECT key, what, value, dollars, refused FROM calls LIMIT 1")
         except sqlite3.Error as error:
             raise RunDirectoryError(f"{path}: cannot be used as the journal: {error}") from None
@@ -143,6 +150,33 @@ class Journal:
     def spent(self) -> float:
         """Dollars of all stored calls with a known price."""
         return float(self._read.execute("SELECT COALESCE(SUM(dollars), 0) FROM calls").fetchone()[0])
+
+    def promise(self, holder: str, dollars: float, limit: float) -> int | None:
+        """Count the worst case of a call against a limit that processes share; None where it could cross it.
+
+        Counted are all stored calls, and every promise that is not taken back.
+        """
+        try:
+            self._read.execute("BEGIN IMMEDIATE")
+            try:
+                (promised,) = self._read.execute("SELECT COALESCE(SUM(dollars), 0) FROM promises").fetchone()
+                if self.spent() + promised + dollars > limit:
+                    return None
+                found = self._read.execute("INSERT INTO promises (holder, dollars) VALUES (?, ?)", (holder, dollars))
+                return found.lastrowid
+            finally:
+                self._read.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise RunDirectoryError(f"{self.path}: cannot be written: {error}; repeat the command to go on") from None
+
+    def take_back(self, promises: Sequence[int] = (), holder: str | None = None) -> None:
+        """Promises are kept or broken; with a holder, all that it has left, as after a process that was killed."""
+        try:
+            self._read.executemany("DELETE FROM promises WHERE id = ?", [(one,) for one in promises])
+            if holder is not None:
+                self._read.execute("DELETE FROM promises WHERE holder = ?", (holder,))
+        except sqlite3.Error as error:
+            raise RunDirectoryError(f"{self.path}: cannot be written: {error}; repeat the command to go on") from None
 
     @property
     def under_way(self) -> int:

@@ -211,6 +211,7 @@ class EpisodeModerator:
                 votes=step.votes,
                 stakes=self.stakes(instance),
                 explains=step.explains,
+                public=bool(step.heard_by),
                 leads_on=not self.compiled.after(instance.name).isdisjoint(self.compiled.unrolled.instances),
             )
             turn = self._chosen(instance, agent, await respond(agent, request, self.journal))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ __all__ = ["People", "Standing"]
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seats (      -- who sits where
     episode TEXT NOT NULL, seat TEXT NOT NULL, person TEXT NOT NULL,
-    source TEXT NOT NULL,               -- the story: nobody is given another seat on it
+    source TEXT NOT NULL,               -- the story: nobody is given another seat on it; of a check, the episode
     state TEXT NOT NULL,                -- open, done or skipped
     reason TEXT NOT NULL DEFAULT '', at TEXT NOT NULL,
     PRIMARY KEY (episode, seat, person)
@@ -36,15 +36,23 @@ CREATE TABLE IF NOT EXISTS replies (    -- what the episode goes on with
     episode TEXT NOT NULL, step TEXT NOT NULL, person TEXT NOT NULL, value TEXT NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (episode, step)
 );
+CREATE TABLE IF NOT EXISTS times (      -- seconds at a request that is not answered yet
+    episode TEXT NOT NULL, step TEXT NOT NULL, person TEXT NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (episode, step, person)
+);
 CREATE TABLE IF NOT EXISTS escalations (    -- what a cascade hands on, where people have a budget
     episode TEXT PRIMARY KEY, confidence REAL NOT NULL, allowed INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);   -- of the run, the latest ones
 CREATE TABLE IF NOT EXISTS notes (episode TEXT NOT NULL, person TEXT NOT NULL, text TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS drafts (
     episode TEXT NOT NULL, step TEXT NOT NULL, person TEXT NOT NULL, text TEXT NOT NULL,
     PRIMARY KEY (episode, step, person)
 );
 """
+
+_GIVEN = "SELECT COUNT(DISTINCT episode) FROM seats WHERE state != 'skipped' AND source != episode"
+"""How many items people have been given, checks not counted."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +62,15 @@ class Standing:
     Parameters
     ----------
     person : the name.
-    done, open, skipped : items finished, begun, and given up.
+    done, open, skipped : items finished, begun, and given up; checks of attention are not counted.
+    checks : checks of attention that were finished.
     """
 
     person: str
-    done: int
-    open: int
-    skipped: int
+    done: int = 0
+    open: int = 0
+    skipped: int = 0
+    checks: int = 0
 
 
 def _now() -> str:
@@ -78,7 +88,7 @@ class People:
     Raises
     ------
     RunDirectoryError
-        if the file cannot be opened or written.
+        if the file cannot be opened, read or written.
     """
 
     def __init__(self, path: Path, person: str) -> None:
@@ -90,6 +100,12 @@ class People:
             self._database.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise RunDirectoryError(f"{path}: cannot be used for what people state: {error}") from None
+
+    def _read(self, statement: str, *values: Any) -> list[Any]:
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise RunDirectoryError(f"{self.path}: cannot be read: {error}; put back a copy of it") from None
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -108,18 +124,31 @@ class People:
                 f"{self.path}: cannot be written: {error}; what was stated before is kept, repeat the command to go on"
             ) from None
 
+    # ---- settings -----------------------------------------------------------------------------------
+
+    def setting(self, name: str) -> Any:
+        """A setting of the run that the sessions share; None where nobody has made it."""
+        rows = self._read("SELECT value FROM settings WHERE name = ?", name)
+        return json.loads(rows[0][0]) if rows else None
+
+    def keep_setting(self, name: str, value: Any) -> None:
+        """Store a setting; the latest counts."""
+        with self._writing() as database:
+            database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
+
     # ---- seats --------------------------------------------------------------------------------------
 
-    def claim(self, episode: str, seat: str, source: str) -> bool:
+    def claim(self, episode: str, seat: str, source: str, budget: int | None = None) -> bool:
         """Take a seat, or keep the one that this person has; False where it is another's, or not for this person.
 
         Nobody is given a second seat in an episode, or a seat in another episode on the same source; a seat that
-        was given up is not offered to the same person again.
+        was given up is not offered to the same person again.  ``budget``: most items that people are given in all,
+        those begun included.
         """
         if self.mine(episode, seat):  # nothing is written for what is known
             return True
         with self._writing() as database:
-            if not self.free(episode, seat, source):
+            if not self.free(episode, seat, source) or not self._within(budget, episode, source):
                 return False
             database.execute(
                 "INSERT INTO seats (episode, seat, person, source, state, at) VALUES (?, ?, ?, ?, 'open', ?)",
@@ -127,95 +156,102 @@ class People:
             )
         return True
 
+    def _within(self, budget: int | None, episode: str, source: str) -> bool:
+        if budget is None or source == episode:
+            return True
+        begun = self._read("SELECT 1 FROM seats WHERE episode = ? AND state != 'skipped'", episode)
+        return bool(begun) or self._read(_GIVEN)[0][0] < budget
+
+    def given(self) -> int:
+        """How many items people have been given in all, checks not counted."""
+        return int(self._read(_GIVEN)[0][0])
+
     def mine(self, episode: str, seat: str) -> bool:
         """Whether this person has the seat and has not given it up."""
-        return bool(
-            self._database.execute(
-                "SELECT 1 FROM seats WHERE episode = ? AND seat = ? AND person = ? AND state != 'skipped'",
-                (episode, seat, self.person),
-            ).fetchone()
-        )
+        statement = "SELECT 1 FROM seats WHERE episode = ? AND seat = ? AND person = ? AND state != 'skipped'"
+        return bool(self._read(statement, episode, seat, self.person))
 
     def free(self, episode: str, seat: str, source: str) -> bool:
         """Whether this person could take the seat."""
-        taken = self._database.execute(
-            "SELECT 1 FROM seats "
-            "WHERE (episode = ? AND seat = ? AND state != 'skipped') OR (person = ? AND source = ?)",
-            (episode, seat, self.person, source),
-        ).fetchone()
-        return taken is None
+        statement = (
+            "SELECT 1 FROM seats WHERE (episode = ? AND seat = ? AND state != 'skipped') OR (person = ? AND source = ?)"
+        )
+        return not self._read(statement, episode, seat, self.person, source)
 
-    def finish(self, episode: str) -> None:
-        """This person's part in an episode is done."""
+    def finish(self, episodes: Collection[str]) -> None:
+        """This person's part in these episodes is done."""
         with self._writing() as database:
-            database.execute(
+            database.executemany(
                 "UPDATE seats SET state = 'done' WHERE episode = ? AND person = ? AND state = 'open'",
-                (episode, self.person),
+                [(episode, self.person) for episode in episodes],
             )
 
     def skip(self, episode: str, seat: str, reason: str) -> None:
-        """Give a seat up, so that somebody else may take it."""
+        """Give a seat up, with all that was stated in it, so that somebody else may take it and begin anew."""
         with self._writing() as database:
-            database.execute(
-                "UPDATE seats SET state = 'skipped', reason = ? WHERE episode = ? AND seat = ? AND person = ?",
-                (reason, episode, seat, self.person),
-            )
-            # Whoever takes it begins anew.
-            for table in ("beliefs", "drafts"):
-                database.execute(f"DELETE FROM {table} WHERE episode = ? AND person = ?", (episode, self.person))
+            self._give_up(database, episode, self.person, reason, seat)
 
-    def release(self, person: str) -> int:
-        """Free the seats that somebody has begun and will not finish; gives how many there were."""
+    def abandoned(self, person: str) -> list[tuple[str, str]]:
+        """Episode and seat of what somebody has begun and nobody else has gone on from."""
+        statement = (
+            "SELECT episode, seat FROM seats WHERE person = ? AND state = 'open' AND NOT EXISTS "
+            "(SELECT 1 FROM replies WHERE replies.episode = seats.episode AND replies.person != seats.person)"
+        )
+        return self._read(statement, person)
+
+    def release(self, person: str, seats: Collection[tuple[str, str]]) -> None:
+        """Free seats that somebody has begun and will not finish, with all that was stated in them."""
         with self._writing() as database:
-            rows = database.execute(
-                "SELECT episode FROM seats WHERE person = ? AND state = 'open' AND NOT EXISTS "
-                "(SELECT 1 FROM replies WHERE replies.episode = seats.episode AND replies.person = seats.person)",
-                (person,),
-            ).fetchall()
-            for (episode,) in rows:
-                database.execute(
-                    "UPDATE seats SET state = 'skipped', reason = 'released' WHERE episode = ? AND person = ?",
-                    (episode, person),
-                )
-                for table in ("beliefs", "drafts"):
-                    database.execute(f"DELETE FROM {table} WHERE episode = ? AND person = ?", (episode, person))
-        return len(rows)
+            for episode, seat in seats:
+                self._give_up(database, episode, person, "released", seat)
+
+    @staticmethod
+    def _give_up(database: sqlite3.Connection, episode: str, person: str, reason: str, seat: str) -> None:
+        database.execute(
+            "UPDATE seats SET state = 'skipped', reason = ? WHERE episode = ? AND seat = ? AND person = ?",
+            (reason, episode, seat, person),
+        )
+        for table in ("beliefs", "replies", "times", "drafts"):
+            database.execute(f"DELETE FROM {table} WHERE episode = ? AND person = ?", (episode, person))
+
+    def answered(self, episode: str) -> set[str]:
+        """Who has answered anything in an episode."""
+        return {row[0] for row in self._read("SELECT DISTINCT person FROM replies WHERE episode = ?", episode)}
 
     def standings(self) -> list[Standing]:
         """What everybody has done, by name."""
         counts: dict[str, dict[str, int]] = {}
-        for person, state, count in self._database.execute(
-            "SELECT person, state, COUNT(*) FROM seats GROUP BY person, state ORDER BY person"
+        for person, state, check, count in self._read(
+            "SELECT person, state, source = episode, COUNT(*) FROM seats GROUP BY person, state, source = episode "
+            "ORDER BY person"
         ):
-            counts.setdefault(person, {})[state] = count
+            what = state if not check else "checks" if state == "done" else ""
+            counts.setdefault(person, {})[what] = count
         return [
-            Standing(person, of.get("done", 0), of.get("open", 0), of.get("skipped", 0))
+            Standing(person, of.get("done", 0), of.get("open", 0), of.get("skipped", 0), of.get("checks", 0))
             for person, of in counts.items()
         ]
 
     def standing(self) -> Standing:
         """What this person has done."""
         found = [one for one in self.standings() if one.person == self.person]
-        return found[0] if found else Standing(self.person, 0, 0, 0)
+        return found[0] if found else Standing(self.person)
 
     def begun(self) -> list[tuple[str, str]]:
         """Episode and seat of everything that this person has begun and not finished, the oldest first."""
-        return list(
-            self._database.execute(
-                "SELECT episode, seat FROM seats WHERE person = ? AND state = 'open' ORDER BY at, rowid", (self.person,)
-            )
-        )
+        statement = "SELECT episode, seat FROM seats WHERE person = ? AND state = 'open' ORDER BY at, rowid"
+        return self._read(statement, self.person)
 
     def taken(self) -> dict[tuple[str, str], str]:
         """Who has each seat that is not given up, by episode and seat."""
-        rows = self._database.execute("SELECT episode, seat, person FROM seats WHERE state != 'skipped'")
+        rows = self._read("SELECT episode, seat, person FROM seats WHERE state != 'skipped'")
         return {(episode, seat): person for episode, seat, person in rows}
 
     def sources(self) -> set[str]:
         """The sources on which this person has, or has had, a seat."""
-        return {row[0] for row in self._database.execute("SELECT source FROM seats WHERE person = ?", (self.person,))}
+        return {row[0] for row in self._read("SELECT source FROM seats WHERE person = ?", self.person)}
 
-    # ---- what a cascade hands on ------------------------------------------------------------------
+    # ---- what a cascade hands on --------------------------------------------------------------------
 
     def escalate(self, confidences: Mapping[str, float], budget: int) -> dict[str, bool]:
         """Decide which episodes go to a person: those that the judges are least sure of, so many in all.
@@ -240,67 +276,70 @@ class People:
 
     def may_escalate(self, episode: str) -> bool:
         """Whether it was decided that an episode goes to a person."""
-        row = self._database.execute("SELECT allowed FROM escalations WHERE episode = ?", (episode,)).fetchone()
-        return bool(row and row[0])
+        rows = self._read("SELECT allowed FROM escalations WHERE episode = ?", episode)
+        return bool(rows and rows[0][0])
 
     # ---- statements ---------------------------------------------------------------------------------
 
     def keep_belief(self, episode: str, step: str, belief: Belief) -> None:
         """Store a credence; a later one on the same turns takes its place."""
+        shares = json.dumps(list(belief.probabilities))
         with self._writing() as database:
             database.execute(
                 "INSERT OR REPLACE INTO beliefs VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    episode,
-                    step,
-                    belief.after,
-                    self.person,
-                    json.dumps(list(belief.probabilities)),
-                    belief.seconds,
-                    _now(),
-                ),
+                (episode, step, belief.after, self.person, shares, belief.seconds, _now()),
             )
 
     def beliefs(self, episode: str, step: str) -> tuple[Belief, ...]:
         """The credences stated for a step, in order."""
-        rows = self._database.execute(
+        rows = self._read(
             "SELECT after, probabilities, seconds FROM beliefs WHERE episode = ? AND step = ? AND person = ? "
             "ORDER BY after",
-            (episode, step, self.person),
+            *(episode, step, self.person),
         )
         return tuple(Belief(after, tuple(json.loads(shares)), seconds) for after, shares, seconds in rows)
 
     def shown(self, episode: str) -> int:
         """How many turns this person had been shown when it last answered in an episode."""
-        rows = self._database.execute(
-            "SELECT value FROM replies WHERE episode = ? AND person = ?", (episode, self.person)
-        )
+        rows = self._read("SELECT value FROM replies WHERE episode = ? AND person = ?", episode, self.person)
         return max((json.loads(row[0])["shown"] for row in rows), default=0)
 
-    def keep_reply(self, episode: str, step: str, value: Mapping[str, Any]) -> None:
-        """Store what the episode goes on with; the first one counts."""
+    def keep_reply(self, episode: str, step: str, value: Mapping[str, Any]) -> bool:
+        """Store what the episode goes on with; False where there is such a reply already, which then counts."""
         with self._writing() as database:
-            database.execute(
+            stored = database.execute(
                 "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)",
                 (episode, step, self.person, json.dumps(value, ensure_ascii=True), _now()),
-            )
-            database.execute(
-                "DELETE FROM drafts WHERE episode = ? AND step = ? AND person = ?", (episode, step, self.person)
-            )
+            ).rowcount
+            for table in ("drafts", "times"):
+                database.execute(
+                    f"DELETE FROM {table} WHERE episode = ? AND step = ? AND person = ?", (episode, step, self.person)
+                )
+        return bool(stored)
 
     def reply(self, episode: str, step: str) -> dict[str, Any] | None:
         """What somebody has answered at a step of an episode; None where nobody has."""
-        row = self._database.execute(
-            "SELECT value FROM replies WHERE episode = ? AND step = ?", (episode, step)
-        ).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._read("SELECT value FROM replies WHERE episode = ? AND step = ?", episode, step)
+        return json.loads(rows[0][0]) if rows else None
 
     def stated(self, episode: str) -> dict[str, float]:
         """The probabilities, by label, that this person gave last in an episode; empty where it gave none."""
-        rows = self._database.execute(
-            "SELECT value FROM replies WHERE episode = ? AND person = ? ORDER BY rowid DESC", (episode, self.person)
+        rows = self._read(
+            "SELECT value FROM replies WHERE episode = ? AND person = ? ORDER BY rowid DESC", episode, self.person
         )
         return next((given for row in rows if (given := json.loads(row[0]).get("probabilities"))), {})
+
+    def keep_time(self, episode: str, step: str, seconds: float) -> None:
+        """Store for how long this person has been at a request, over all sessions."""
+        with self._writing() as database:
+            database.execute("INSERT OR REPLACE INTO times VALUES (?, ?, ?, ?)", (episode, step, self.person, seconds))
+
+    def time(self, episode: str, step: str) -> float:
+        """For how long this person has been at a request in earlier sessions, in seconds."""
+        rows = self._read(
+            "SELECT seconds FROM times WHERE episode = ? AND step = ? AND person = ?", episode, step, self.person
+        )
+        return float(rows[0][0]) if rows else 0.0
 
     def keep_note(self, episode: str, text: str) -> None:
         """Store a note on an episode."""
@@ -309,10 +348,8 @@ class People:
 
     def notes(self, episode: str) -> tuple[str, ...]:
         """This person's notes on an episode, in order."""
-        rows = self._database.execute(
-            "SELECT text FROM notes WHERE episode = ? AND person = ? ORDER BY rowid", (episode, self.person)
-        )
-        return tuple(row[0] for row in rows)
+        statement = "SELECT text FROM notes WHERE episode = ? AND person = ? ORDER BY rowid"
+        return tuple(row[0] for row in self._read(statement, episode, self.person))
 
     def keep_draft(self, episode: str, step: str, text: str) -> None:
         """Store what is being written."""
@@ -321,22 +358,20 @@ class People:
 
     def draft(self, episode: str, step: str) -> str:
         """What was being written at a step."""
-        row = self._database.execute(
-            "SELECT text FROM drafts WHERE episode = ? AND step = ? AND person = ?", (episode, step, self.person)
-        ).fetchone()
-        return row[0] if row else ""
+        rows = self._read(
+            "SELECT text FROM drafts WHERE episode = ? AND step = ? AND person = ?", episode, step, self.person
+        )
+        return rows[0][0] if rows else ""
+
+    # ---- for whoever looks at it --------------------------------------------------------------------
 
     def given_up(self) -> list[tuple[str, str, str]]:
         """Person, episode and reason of everything that was given up, in order of time."""
-        return list(
-            self._database.execute(
-                "SELECT person, episode, reason FROM seats WHERE state = 'skipped' ORDER BY at, rowid"
-            )
-        )
+        return self._read("SELECT person, episode, reason FROM seats WHERE state = 'skipped' ORDER BY at, rowid")
 
     def all_notes(self) -> list[tuple[str, str, str]]:
         """Person, episode and text of everybody's notes, in order of time."""
-        return list(self._database.execute("SELECT person, episode, text FROM notes ORDER BY rowid"))
+        return self._read("SELECT person, episode, text FROM notes ORDER BY rowid")
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,7 @@ from ..graph import CompiledProtocol, compile_protocol, unroll
 from ..identity import digest, seed_from
 from ..protocol import Protocol
 from ..questions import Arena
-from .api import LogDirectory, RunResult, carry_out, find_agents
+from .api import LogDirectory, RunResult, carry_out, find_agents, require_able
 from .cascades import held_out, require_one_verdict
 from .plan import Episode, PeopleOptions, Plan, Purpose, RoleCost, size
 from .progress import Progress
@@ -249,6 +249,7 @@ def plan_rejudge(
     for recording in recordings:
         plan.compiled(recording.protocol, len(recording.question.answers))
     require_one_verdict(plan)
+    require_able(plan)
     return plan
 
 

@@ -8,14 +8,16 @@ episode go on.  Whatever ends the process, the next start finds the threads and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..agents.human import chosen_by, request_from_json, said_by
-from ..errors import ConfigurationError
+from ..errors import BudgetExceeded, ConfigurationError, RunDirectoryError
 from ..graph.compile import Open, Thread, Waiting
 from ..identity import seed_from
 from ..requests import Choose
@@ -33,10 +35,13 @@ from .plan import Episode, Plan
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
-__all__ = ["SessionOptions", "Sitting", "checkpointer", "require_name"]
+__all__ = ["SessionOptions", "Sitting", "alone", "checkpointer", "forget", "require_name"]
 
 LOOK = 1.0
 """Seconds between looks at what other people's sessions have done."""
+
+OFTEN = 5.0
+"""Seconds between the times that are stored of a person who is reading."""
 
 SOON = 0.3
 """Seconds that a machine's turn may take before the person is told that it is waited for."""
@@ -98,6 +103,13 @@ async def checkpointer(folder: Path) -> AsyncIterator[BaseCheckpointSaver[Any]]:
         yield saver
 
 
+async def forget(folder: Path, episodes: Iterable[str]) -> None:
+    """Let episodes begin anew: what was paid for and stated comes back from where it is kept."""
+    async with checkpointer(folder) as saver:
+        for episode in episodes:
+            await saver.adelete_thread(episode)
+
+
 @dataclass
 class Held:
     """An episode that waits for somebody."""
@@ -120,6 +132,7 @@ class Sitting:
     saver : holds the episodes that wait.
     people : what this person and the others have stated.
     options : who sits here, and how.
+    budget : most episodes that go to people in the whole run; None for no limit.
     """
 
     plan: Plan
@@ -128,7 +141,10 @@ class Sitting:
     saver: BaseCheckpointSaver[Any]
     people: People
     options: SessionOptions
+    budget: int | None = None
     held: dict[str, Held] = field(default_factory=dict)
+    short: BudgetExceeded | None = None
+    """Why nothing more is prepared: the next call could cross the cost limit."""
     _under_way: dict[str, asyncio.Task[Held | None]] = field(default_factory=dict)
     _on: dict[str, asyncio.Lock] = field(default_factory=dict)
     _seats_of: dict[str, list[str]] = field(default_factory=dict)
@@ -145,18 +161,19 @@ class Sitting:
         async with self._alone(episode):
             self.directory.refresh()
             if self.directory.finished.get(episode.id) is not None:
+                await self.saver.adelete_thread(episode.id)  # a process may have ended between its record and this
                 return None
-            thread = Thread(self.saver, episode.id)
+            check = episode.purpose == ATTENTION
             while True:
                 try:
                     record = await play_episode(
                         episode,
                         self.plan.compiled_for(episode),
-                        self._attention_arena if episode.purpose == ATTENTION else self.plan.arena,
-                        {**self.cascades.of(episode), **attention_agents()},
+                        self._attention_arena if check else self.plan.arena,
+                        attention_agents() if check else self.cascades.of(episode),
                         self.directory.journal,
                         self.plan.seed,
-                        thread,
+                        Thread(self.saver, episode.id),
                         replies,
                     )
                 except Waiting as waiting:
@@ -166,10 +183,9 @@ class Sitting:
                     if replies:
                         continue
                     seats = self._seats(episode)
-                    self.held[episode.id] = Held(
-                        episode, waiting.open, {one.step: seats[one.step] for one in waiting.open}
-                    )
-                    return self.held[episode.id]
+                    held = Held(episode, waiting.open, {one.step: seats[one.step] for one in waiting.open})
+                    self.held[episode.id] = held
+                    return held
                 if episode.recording is not None:
                     record["recording"] = episode.recording.mark()
                 await self.directory.add(record)
@@ -177,9 +193,9 @@ class Sitting:
                 return None
 
     def _known(self, episode: Episode, question: Open) -> Any:
-        """The answer to an open question that is stored already; None where it is still to be asked for."""
+        """The answer to an open question that is known already; None where it is still to be asked for."""
         if question.value["kind"] == ESCALATION:
-            return self.people.may_escalate(episode.id) or None
+            return True if self.budget is None else self.people.may_escalate(episode.id) or None
         return self.people.reply(episode.id, question.step)
 
     async def escalate(self, budget: int) -> None:
@@ -200,6 +216,7 @@ class Sitting:
     def begin(self, episode: Episode, replies: Mapping[str, Any] | None = None) -> asyncio.Task[Held | None]:
         """Let an episode go on in the background; once, however often it is asked for."""
         task = self._under_way.get(episode.id)
+        assert task is None or not replies, "an episode that goes on already waits for nobody"
         if task is None:
             task = asyncio.get_running_loop().create_task(self.advance(episode, replies))
             self._under_way[episode.id] = task
@@ -208,27 +225,19 @@ class Sitting:
 
     def _ended(self, episode: str, task: asyncio.Task[Held | None]) -> None:
         self._under_way.pop(episode, None)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()  # nobody may be waiting for it: the session ends with it
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, BudgetExceeded):
+            self.short = error
+        else:
+            self._failure = error  # nobody may be waiting for it: the session ends with it
 
     @asynccontextmanager
     async def _alone(self, episode: Episode) -> AsyncIterator[None]:
         """Keep everybody else from the turns on the same question: who comes second finds them in the journal."""
-        from filelock import Timeout
-
         question = episode.question.id
-        async with self._on.setdefault(question, asyncio.Lock()):
-            lock = self.directory.working_on(question)
-            while True:
-                try:
-                    lock.acquire(timeout=0)
-                    break
-                except Timeout:
-                    await asyncio.sleep(0.1)
-            try:
-                yield
-            finally:
-                lock.release()
+        async with self._on.setdefault(question, asyncio.Lock()), alone(self.directory, question):
+            yield
 
     def _seats(self, episode: Episode) -> dict[str, str]:
         instances = self.plan.compiled_for(episode).unrolled.instances
@@ -260,36 +269,35 @@ class Sitting:
         every = self.plan.people.attention_every
         if not every:
             return None
-        block, place = divmod(self.people.standing().done, every)
+        mine = self.people.standing()
+        block, place = divmod(mine.done + mine.checks, every)
         if place != seed_from(self.plan.seed, self.options.person, "attention", block) % every:
             return None
         return attention_episode(self.options.person, block, self.plan.seed)
 
-    def _free_seats(self, episode: Episode, seats: Sequence[str]) -> Iterator[str]:
-        """The seats of these that this person has or could take."""
-        # Of what a cascade hands on, the budget has taken its part before.
-        budget = None if self.cascades.names else self.options.budget
-        spent = budget is not None and len({one for one, _ in self.people.taken()}) >= budget
-        for seat in seats:
-            # What somebody has begun is theirs to finish, whatever the budget is by then.
-            free = not spent and self.people.free(episode.id, seat, self._source(episode))
-            if free or self.people.mine(episode.id, seat):
-                yield seat
+    @property
+    def _claims(self) -> int | None:
+        """The budget of seats; of what a cascade hands on, the budget has taken its part before."""
+        return None if self.cascades.names else self.budget
+
+    def _may_take(self, episode: Episode, seats: Iterable[str]) -> bool:
+        """Whether this person has one of these seats of an episode, or could take it."""
+        source = self._source(episode)
+        if any(self.people.mine(episode.id, seat) for seat in seats):
+            return True
+        spent = self._claims is not None and source != episode.id and self.people.given() >= self._claims
+        return not spent and any(self.people.free(episode.id, seat, source) for seat in seats)
 
     def _top_up(self, queue: Sequence[Episode]) -> list[asyncio.Task[Held | None]]:
         """Have so many items prepared for this person as were asked for; gives what is being prepared."""
-        ready = sum(
-            any(True for _ in self._free_seats(one.episode, list(one.seats.values()))) for one in self.held.values()
-        )
+        ready = sum(self._may_take(one.episode, one.seats.values()) for one in self.held.values())
         preparing: list[asyncio.Task[Held | None]] = []
         for episode in queue:
             if ready + len(preparing) >= self.options.ahead:
                 break
-            if episode.id in self.held:
+            if episode.id in self.held or (self.short is not None and episode.id not in self._under_way):
                 continue
-            if episode.id in self._under_way or any(
-                True for _ in self._free_seats(episode, self._human_seats(episode))
-            ):
+            if episode.id in self._under_way or self._may_take(episode, self._human_seats(episode)):
                 preparing.append(self.begin(episode))
         return preparing
 
@@ -297,19 +305,23 @@ class Sitting:
         """How many items this person could still be given."""
         sources = self.people.sources()
         taken = self.people.taken()
+        left = math.inf if self._claims is None else self._claims - self.people.given()
         count = 0
         for episode in queue:
             seats = self._human_seats(episode)
             if self._source(episode) not in sources and any((episode.id, seat) not in taken for seat in seats):
                 sources.add(self._source(episode))
                 count += 1
-        return count
+        return int(min(count, max(left, 0)))
 
     def owed(self) -> list[Episode]:
         """The episodes with people that are not finished, those that this person has begun first."""
         self.directory.refresh()
         finished = self.directory.finished
         begun = {episode for episode, _ in self.people.begun()}
+        if ended := begun & finished.keys():  # a process may have ended between the record and this
+            self.people.finish(ended)
+            begun -= ended
         owed = [one for one in self._with_people if finished.get(one.id) is None]
         check = self._attention()
         if check is not None and finished.get(check.id) is None and (begun or self.waiting_for_me(owed)):
@@ -339,36 +351,57 @@ class Sitting:
                 held = self.held.get(episode.id)
                 if held is None or (resuming and episode.id not in begun):
                     continue
-                for seat in self._free_seats(episode, list(held.seats.values())):
-                    if self.people.claim(episode.id, seat, self._source(episode)):
-                        return held, seat
+                found = await self._take(held)
+                if found is not None:
+                    return found
             pending = resuming or preparing
             if not pending:
                 others = [one for one in queue if one.id in self.held and self._waits_for_others(one)]
                 if not others:
+                    if self.short is not None:
+                        raise self.short
                     return None
-                looking = asyncio.ensure_future(self._look_again(others))
-                if not await self._wait(front, "Somebody else is to take a turn", looking):
-                    looking.cancel()
-                    raise _Stop
-                continue
+                pending = [asyncio.ensure_future(self._look_again(others))]
+            words = "The next item is being prepared" if resuming or preparing else "Somebody else is to take a turn"
             one_done = asyncio.ensure_future(asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED))
-            if not await self._wait(front, "The next item is being prepared", one_done):
+            if not await self._wait(front, words, one_done):
+                for looking in () if resuming or preparing else pending:
+                    looking.cancel()
                 raise _Stop
+            for ended in () if resuming or preparing else pending:
+                ended.result()
+
+    async def _take(self, held: Held) -> tuple[Held, str] | None:
+        """The item with a seat of this person's, if it still waits for them once the seat is theirs."""
+        episode = held.episode
+        for seat in dict.fromkeys(held.seats.values()):
+            if not self.people.mine(episode.id, seat):
+                if not self.people.claim(episode.id, seat, self._source(episode), self._claims):
+                    continue
+                # It was prepared before; somebody may have sat there and given it up since.
+                fresh = await self.begin(episode)
+                if fresh is None or seat not in fresh.seats.values():
+                    continue
+                held = fresh
+            return held, seat
+        return None
 
     def _waits_for_others(self, episode: Episode) -> bool:
         """Whether this person has, or could still take, a seat that is to be asked once others have answered."""
-        return any(True for _ in self._free_seats(episode, self._human_seats(episode)))
+        return self._may_take(episode, self._human_seats(episode))
 
-    async def _look_again(self, episodes: Sequence[Episode]) -> None:
+    async def _look_again(self, episodes: Sequence[Episode]) -> Held | None:
         """Until others have let one of these episodes go on, in whatever process."""
         before = {one.id: [question.id for question in self.held[one.id].open] for one in episodes}
+        taken = self.people.taken()
         while True:
             await asyncio.sleep(LOOK)
             for episode in episodes:
                 held = await self.begin(episode)
                 if held is None or [question.id for question in held.open] != before[episode.id]:
-                    return
+                    return held
+            if self.people.taken() != taken:  # a seat was given up
+                return None
 
     async def _wait(self, front: Front, for_what: str, ready: asyncio.Future[Any]) -> bool:
         """Wait, and say so where it takes long; False where the person stops."""
@@ -378,7 +411,8 @@ class Sitting:
     # ---- asking -------------------------------------------------------------------------------------
 
     def _place(self) -> Place:
-        return Place(self.people.standing().done + 1, self.waiting_for_me(self.owed()))
+        mine = self.people.standing()
+        return Place(mine.done + mine.checks + 1, self.waiting_for_me(self.owed()))
 
     async def hold(self, front: Front) -> bool:
         """Give this person one item after another; whether they came to the end of them."""
@@ -396,28 +430,56 @@ class Sitting:
         """One item from its first open question to its last; False where the person stops."""
         episode = held.episode
         going: Held | None = held
+        step = ""
         while going is not None and (mine := [one for one in going.open if going.seats[one.step] == seat]):
+            step = mine[0].step
             answered = await self._ask(front, episode, mine[0])
             if answered is None:
                 return False
             if isinstance(answered, Skipped):
-                self.people.skip(episode.id, seat, answered.reason)
+                await self._give_up(episode, seat, mine[0], answered.reason)
                 return True
-            self.people.keep_reply(episode.id, mine[0].step, answered)
+            if not self.people.keep_reply(episode.id, step, answered):
+                raise RunDirectoryError(f"{self.people.path}: {step} of {episode.id[:8]} was answered by somebody else")
             task = self.begin(episode, {mine[0].id: answered})
             if not await self._wait(front, "The others take their turns", task):
                 return False
             going = task.result()
-        self.people.finish(episode.id)
+        if going is not None and self._is_asked_again(episode, seat, step):
+            return True  # later, when others have had their turns
+        self.people.finish([episode.id])
         feedback = feedback_for(self.directory.path, self.options.person, episode) if self.options.feedback else None
-        done = self.people.standing().done
-        return await front.rest(Place(done, self.waiting_for_me(self.owed())), feedback)
+        mine_now = self.people.standing()
+        return await front.rest(Place(mine_now.done + mine_now.checks, self.waiting_for_me(self.owed())), feedback)
+
+    def _is_asked_again(self, episode: Episode, seat: str, step: str) -> bool:
+        compiled = self.plan.compiled_for(episode)
+        instances = compiled.unrolled.instances
+        return any(instances[later].step.seat.name == seat for later in compiled.after(step) if later in instances)
+
+    async def _give_up(self, episode: Episode, seat: str, question: Open, reason: str) -> None:
+        """Leave a seat to somebody else, who begins anew; where others have gone on from it, the episode fails."""
+        person = self.options.person
+        if person in (answered := self.people.answered(episode.id)) and answered - {person}:
+            given_up = {"given_up": reason, "person": person, "shown": 0}
+            self.people.keep_reply(episode.id, question.step, given_up)
+            await self.begin(episode, {question.id: given_up})
+        else:
+            async with self._alone(episode):
+                self.held.pop(episode.id, None)
+                # First: a thread that is gone comes back from what is stored, and not the other way round.
+                await self.saver.adelete_thread(episode.id)
+                self.people.skip(episode.id, seat, reason)
+            return
+        self.people.skip(episode.id, seat, reason)
 
     async def _ask(self, front: Front, episode: Episode, question: Open) -> dict[str, Any] | Skipped | None:
         """Put one request to the person; None where they stop."""
         request = request_from_json(question.value)
         view, person, step = request.view, self.options.person, question.step
         stated = self.people.stated(episode.id)
+        spent = self.people.time(episode.id, step)
+        limit = self.plan.people.minutes
         asked = Asked(
             request,
             order=_order(view.options, self.plan.seed, person, episode.question.id),
@@ -427,38 +489,66 @@ class Sitting:
             draft=self.people.draft(episode.id, step),
             notes=self.people.notes(episode.id),
             reading=self.plan.people.reading,
-            seconds=None if self.plan.people.minutes is None else 60 * self.plan.people.minutes,
+            seconds=None if limit is None else max(60 * limit - spent, 0.0),
         )
         keeping = _Keeping(self.people, episode.id, step)
-        outcome: Decided | Said | Skipped | Stopped
-        if isinstance(request, Choose):
-            outcome = await front.choose(asked, self._place(), keeping)
-        else:
-            outcome = await front.speak(asked, self._place(), keeping)
+        began = time.monotonic()
+        ticking = asyncio.ensure_future(self._keep_time(episode.id, step, spent, began))
+        try:
+            outcome: Decided | Said | Skipped | Stopped
+            if isinstance(request, Choose):
+                outcome = await front.choose(asked, self._place(), keeping)
+            else:
+                outcome = await front.speak(asked, self._place(), keeping)
+        finally:
+            ticking.cancel()
+            self.people.keep_time(episode.id, step, spent + time.monotonic() - began)
         match outcome:
             case Decided(probabilities, reason, seconds, stops):
-                beliefs = self.people.beliefs(episode.id, step)
-                seconds += sum(one.seconds for one in asked.beliefs)  # from sessions before
                 return chosen_by(
                     person,
                     asked.order,
                     probabilities,
                     reason=reason,
-                    seconds=seconds,
+                    seconds=spent + seconds,
                     stops=stops,
-                    beliefs=beliefs,
+                    beliefs=self.people.beliefs(episode.id, step),
                     shown=len(view.turns),
                 )
             case Said(text, seconds):
-                return said_by(person, text, seconds=seconds, shown=asked.seen)
+                return said_by(person, text, seconds=spent + seconds, shown=asked.seen)
             case Skipped():
                 return outcome
             case Stopped():
                 return None
 
+    async def _keep_time(self, episode: str, step: str, spent: float, began: float) -> None:
+        """Store now and then for how long the person has been at it, for what ends without a word."""
+        while True:
+            await asyncio.sleep(OFTEN)
+            self.people.keep_time(episode, step, spent + time.monotonic() - began)
+
 
 class _Stop(Exception):
     """The person ends the session."""
+
+
+@asynccontextmanager
+async def alone(directory: RunDirectory, what: str) -> AsyncIterator[None]:
+    """Keep other processes from the same work, without holding up this one."""
+    from filelock import Timeout
+
+    lock = directory.working_on(what)
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout:
+            await asyncio.sleep(0.1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _order(labels: Sequence[str], seed: int, person: str, question: str) -> tuple[str, ...]:

@@ -148,6 +148,7 @@ class Feedback:
     label, answer : the correct answer.
     probability : what the person gave it.
     score : log2 of that probability, in bits; 0 is best.
+    paid : what decisions to go on cost, in bits; 0 where they cost nothing.
     count : verdicts of this person so far.
     accuracy : share of them that were right.
     mean_score : mean of their scores, in bits.
@@ -159,6 +160,7 @@ class Feedback:
     answer: str
     probability: float
     score: float
+    paid: float
     count: int
     accuracy: float
     mean_score: float

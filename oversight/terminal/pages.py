@@ -660,6 +660,8 @@ class Choosing(Reading):
         return begin if begin < self.points[self.step] else None
 
     def _to_what_is_new(self) -> None:
+        if self.step == 0 and not self.asked.seen and not self.asked.beliefs:
+            return  # an item begins with its question
         first_new = self._first_new()
         self.scroll.to(len(self.view.turns) + 1 if first_new is None else first_new + 1)
 
@@ -851,7 +853,8 @@ class Choosing(Reading):
         return Text.assemble((left, "bold"), "".join(line), (right, "bold"))
 
     def _sure_rows(self, width: int) -> list[Text]:
-        rows = self.paragraph(f"You give {self.credence.words()}.", width, "bold")
+        seen = " The others will see it." if self.request.public else ""
+        rows = self.paragraph(f"You give {self.credence.words()}.{seen}", width, "bold")
         stakes = self.request.stakes
         if stakes is not None:
             for line in stakes_lines(stakes, self.credence, self.signs):
@@ -979,7 +982,7 @@ class Speaking(Reading):
             measured_line(self.editor.text, self.request.limits, self.view.material), width, "italic"
         )
         if self.sure:
-            below = [*self.paragraph("Is this your speech?", width, "bold"), *below]
+            below = [*self.paragraph("Is this what you want to say?", width, "bold"), *below]
             below += self.keys_rows(["Enter gives it", "Esc goes back to it"], width)
         elif self.writing:
             below += self.keys_rows(["Ctrl-D done", "Esc read", "PgUp PgDn scroll", "Ctrl-C stop"], width)

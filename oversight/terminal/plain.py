@@ -322,7 +322,7 @@ class _Reading:
             self.say(*(part_lines(self.view, ASCII) or ["Nothing more is said about your part."]))
         elif name == "question":
             self.question()
-        elif name == "back":
+        elif name in ("b", "back"):
             self._back(rest)
         else:
             return False
@@ -427,6 +427,7 @@ class _Choosing(_Reading):
         while True:
             line = await self.front._line()
             if not line.strip():
+                self.say(f"You give {self.credence.words()}.")
                 return
             if self._number(line):
                 self.say(f"You give {self.credence.words()}.")
@@ -583,7 +584,7 @@ class _Speaking(_Reading):
             self.say(f"It cannot be given like this: {fault}. Go on writing, or take lines off with .undo.")
             return None
         self._show()
-        self.say("Is this your speech? Press Enter to give it, or type back to go on writing.")
+        self.say("Is this what you want to say? Press Enter to give it, or type back to go on writing.")
         line = await self.front._line()
         if not line.strip():
             return Said(self.text.strip(), round(self.elapsed, 3))

@@ -76,11 +76,9 @@ def stakes_lines(stakes: Stakes, credence: Credence, signs: Signs) -> list[str]:
     lines = []
     if stakes.left:
         lines.append(
-            f"Going on costs {cost}; so far you went on {_times(stakes.gone_on)}; "
+            f"Going on costs {cost}; you {_times(stakes.gone_on)} so far; "
             f"at most {number_of(stakes.left, 'decision')} can follow."
         )
-        if stakes.ends:
-            lines.append(f"It ends by itself: {one_line(stakes.ends, signs).rstrip('.')}.")
     else:
         lines.append("This is the last decision: no other can follow.")
     shares = credence.probabilities
@@ -98,16 +96,17 @@ def stakes_lines(stakes: Stakes, credence: Credence, signs: Signs) -> list[str]:
 
 
 def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+    return {0: "have not gone on", 1: "went on once", 2: "went on twice"}.get(count, f"went on {count} times")
 
 
 def feedback_lines(feedback: Feedback, signs: Signs) -> tuple[list[str], list[tuple[str, str, str]]]:
     """What a person is told after a verdict; and the bands of confidence with their verdicts and the share right."""
     label, answer = one_line(feedback.label, signs), one_line(feedback.answer, signs)
     score = bits(feedback.score, signs)
+    less = f", less {feedback.paid:.2f} for going on" if round(feedback.paid, 2) else ""
     lines = [
         f"The correct answer is {label}: {answer}",
-        f"You gave it {percent(100 * feedback.probability)} %, which scores {score} bits; 0 is best.",
+        f"You gave it {percent(100 * feedback.probability)} %, which scores {score} bits{less}; 0 is best.",
         f"So far: {number_of(feedback.count, 'verdict')}, {percent(100 * feedback.accuracy)} % right, "
         f"mean score {bits(feedback.mean_score, signs)} bits, Brier score {feedback.brier:.2f} (0 is best).",
     ]
