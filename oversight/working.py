@@ -1,0 +1,251 @@
+"""Arguments that show their working, and judges who can check only a little of it.
+
+Some arenas ask for a whole number that follows by small steps, each of them one unit of work for whoever knows the
+values that it rests on: an operation of a nested expression, an application of a permutation.  A :class:`Working` says
+what the steps of one question are.  A :class:`BoundedAgent` does at most ``budget`` units of work in a turn, so that
+what it can do alone, and what it can do with the help of speakers, is measured and exact.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .agents import Agent
+from .errors import ConfigurationError
+from .identity import seed_from
+from .requests import Choice, Choose, Speak, Speech
+from .views import View
+
+__all__ = ["BoundedAgent", "Step", "Working", "bounded_agent", "weigh"]
+
+FLOOR = 1e-6  # no check of an argument makes a judge so certain that its score could be infinite
+LINE = re.compile(r"^[ \t]*step[ \t]*[0-9]{0,6}[ \t]*:(.+)=[ \t]*([-−]?[0-9]{1,400})[ \t]*\.?[ \t]*$", re.I | re.M)
+
+
+class Step(NamedTuple):
+    """A stated step: what it is about, in the arena's notation, and the value that it is said to have."""
+
+    about: str
+    value: int
+
+
+class Working(ABC):
+    """The steps of one question; none of its methods looks at the truth but by working it out.
+
+    ``stated`` is always what one speaker has stated: by what a step is about, its value.
+    """
+
+    goal: str
+    """What the step that answers the question is about."""
+
+    @property
+    @abstractmethod
+    def units(self) -> int:
+        """Units of work that the answer takes one who is told nothing."""
+
+    @abstractmethod
+    def worked_out(self, budget: int) -> list[Step]:
+        """The true steps that the first ``budget`` units of work give, in a fixed order, parts before wholes."""
+
+    @abstractmethod
+    def leading_to(self, value: int, draw: random.Random) -> list[Step]:
+        """All steps to an answer of this value: true ones if it is right, else with exactly one that does not follow.
+
+        Which one that is is drawn, evenly, from those that can lead there without a contradiction.
+        """
+
+    @abstractmethod
+    def recognised(self, text: str) -> str | None:
+        """What a step is about, from the way a speaker writes it; None if it is about nothing in this question."""
+
+    @abstractmethod
+    def chain(self, stated: Mapping[str, int]) -> list[str] | None:
+        """What the goal rests on as it is stated, itself included, parts before wholes; None if a part is missing."""
+
+    @abstractmethod
+    def task(self, about: str, stated: Mapping[str, int]) -> tuple[Any, ...] | None:
+        """The unit of work that checks a step given its parts as stated; None if one of these is missing."""
+
+    @abstractmethod
+    def carry_out(self, task: tuple[Any, ...]) -> int:
+        """Do a unit of work: the value that the step should have."""
+
+    @abstractmethod
+    def rank(self, about: str) -> tuple[int, ...]:
+        """A sorting key that puts parts before wholes."""
+
+    def read(self, text: str) -> dict[str, int]:
+        """The steps stated in a text, lines ``Step 2: ... = 14``; of several values for one step, the last."""
+        found = {}
+        for about, value in LINE.findall(text):
+            known = self.recognised(about)
+            if known is not None:
+                found[known] = int(value.replace("−", "-"))
+        return found
+
+
+@dataclass
+class Argument:
+    """What one speaker has stated for an answer, and what a judge has found out about it.
+
+    Parameters
+    ----------
+    value : the answer that it argues for.
+    stated : its steps.
+    """
+
+    value: int
+    stated: dict[str, int] = field(default_factory=dict)
+    refuted: bool = False
+    checked: set[str] = field(default_factory=set)
+
+
+def weigh(
+    working: Working, arguments: Sequence[Argument], values: Sequence[int], budget: int, seed: int
+) -> list[float]:
+    """A probability for each value, after checking at most ``budget`` steps of the arguments.
+
+    Steps to which two speakers give different values are checked first, parts before wholes; then others, drawn under
+    the seed.  A check is one unit of work: the step's value is worked out from its parts *as its speaker stated them*.
+    The same work is not paid for twice.  An argument with a step that does not follow is refuted.
+
+    The probabilities are those of Bayes' rule with even odds before, for a judge who takes it that an honest argument
+    has no false step and that a dishonest complete one has one, anywhere: an argument for the right answer is never
+    refuted; a complete one for a wrong answer, with ``k`` of its ``n`` steps checked, survives with probability
+    ``1 - k/n``; an incomplete one says nothing unless it is refuted.  So consistent speakers on every side leave even
+    odds, and one who speaks alone is believed a little more with every check that it survives.
+    """
+    # By their values, so that neither labels nor seats change what is drawn.
+    arguments = sorted(arguments, key=lambda one: one.value)
+    chains = [_complete(working, one) for one in arguments]
+    done: dict[tuple[Any, ...], int] = {}
+
+    def check(argument: Argument, about: str) -> None:
+        task = working.task(about, argument.stated)
+        if argument.refuted or task is None or (task not in done and len(done) >= budget):
+            return
+        if task not in done:
+            done[task] = working.carry_out(task)
+        argument.checked.add(about)
+        argument.refuted = done[task] != argument.stated[about]
+
+    for about in sorted({about for one in arguments for about in one.stated}, key=working.rank):
+        standing = [one for one in arguments if about in one.stated and not one.refuted]
+        if len({one.stated[about] for one in standing}) > 1:
+            for one in standing:
+                check(one, about)
+    others = [
+        (one, about)
+        for one, chain in zip(arguments, chains, strict=True)
+        for about in chain or sorted(one.stated, key=working.rank)
+    ]
+    random.Random(seed).shuffle(others)
+    for one, about in others:
+        check(one, about)
+
+    weights = []
+    for value in values:
+        weight = 1.0
+        for one, chain in zip(arguments, chains, strict=True):
+            if one.value == value:
+                weight *= FLOOR if one.refuted else 1.0
+            elif chain is not None and not one.refuted:
+                weight *= max(FLOOR, 1 - len(one.checked.intersection(chain)) / len(chain))
+        weights.append(weight)
+    return [weight / sum(weights) for weight in weights]
+
+
+def _complete(working: Working, argument: Argument) -> list[str] | None:
+    """The steps that an argument's answer rests on; None if it does not get there."""
+    if argument.stated.get(working.goal) != argument.value:
+        return None
+    return working.chain(argument.stated)
+
+
+class BoundedAgent(Agent):
+    """An agent that does a bounded amount of work in a turn, exactly, and no more.
+
+    *Deciding*: it works the answer out if its budget is enough; then it is certain, whatever was said.  Else it spends
+    the budget on checks of what the speakers stated (:func:`weigh`).  Where nothing was stated every answer is equally
+    likely to it, and says so: a verdict that is scored as a fair draw would be, without the draw's noise.
+
+    *Speaking* for an answer: if its budget is enough for the whole question, it states all steps to that answer: true
+    ones for the right answer, and with one false step for a wrong one.  Which step is false is drawn under the
+    request's seed.  If the budget is not enough, it cannot know which answer is right, and states the true steps that
+    it has worked out.  Later speeches add nothing to a complete argument.
+
+    Parameters
+    ----------
+    budget : units of work in a turn.
+    working : the steps of the question in a view, whose answers have their values in ``by_answer["value"]``.
+    """
+
+    def __init__(self, budget: int, working: Callable[[View], Working]) -> None:
+        super().__init__(f"bounded/{budget}")
+        self.budget, self.working = budget, working
+
+    def describe(self) -> dict[str, Any]:
+        return {"agent": self.name, "version": 1}
+
+    async def speak(self, request: Speak) -> Speech:
+        """The steps for its answer that it has not stated yet; true ones for a speaker without an answer."""
+        view = request.view
+        working = self.working(view)
+        if self.budget < working.units or view.position is None:
+            steps = working.worked_out(self.budget)
+        else:
+            value = _values(view)[view.position]
+            steps = working.leading_to(value, random.Random(seed_from(request.seed, "step")))
+        said = {about for turn in view.turns if turn.own for about in working.read(turn.text)}
+        lines = [
+            f"Step {number}: {step.about} = {step.value}"
+            for number, step in enumerate(dict.fromkeys(steps), start=1)
+            if step.about not in said
+        ]
+        return Speech("\n".join(lines) or "I have no step to add.")
+
+    async def choose(self, request: Choose) -> Choice:
+        """Its probabilities: certain, after checks, or even."""
+        view = request.view
+        labels = [answer.label for answer in view.answers]
+        if request.of_speeches or "value" not in view.by_answer:  # it is no judge of style
+            return Choice(dict.fromkeys(labels, 1 / len(labels)), "engine")
+        values = _values(view)
+        working = self.working(view)
+        if self.budget >= working.units:
+            found = dict(working.worked_out(self.budget))[working.goal]
+            right = [label for label in labels if values[label] == found] or labels
+            return Choice({label: (label in right) / len(right) for label in labels}, "engine")
+        arguments: dict[str, Argument] = {}
+        for turn in view.turns:
+            if turn.label is not None and not turn.private:
+                argument = arguments.setdefault(turn.speaker, Argument(values[turn.label]))
+                argument.stated.update(working.read(turn.text))
+        seed = seed_from(request.seed, "checks")
+        weights = weigh(working, list(arguments.values()), [values[label] for label in labels], self.budget, seed)
+        return Choice(dict(zip(labels, weights, strict=True)), "engine")
+
+
+def _values(view: View) -> dict[str, int]:
+    return {answer.label: value for answer, value in zip(view.answers, view.by_answer["value"], strict=True)}
+
+
+def bounded_agent(name: str, working: Callable[[View], Working]) -> BoundedAgent | None:
+    """The agent called ``bounded/K``; None for every other family.
+
+    Raises
+    ------
+    ConfigurationError
+        if what follows ``bounded/`` is no whole number from 1.
+    """
+    family, _, number = name.partition("/")
+    if family != "bounded":
+        return None
+    if not re.fullmatch("[0-9]{1,9}", number) or int(number) < 1:
+        raise ConfigurationError(f"agent {name!r}: write bounded/K with K units of work a turn, for example bounded/3")
+    return BoundedAgent(int(number), working)
