@@ -6,13 +6,14 @@ guessed: where an answer could not be had, the node says why, and so does every 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
 
-__all__ = ["Node", "first_wrong", "normal"]
+__all__ = ["Node", "first_wrong", "normal", "read_outline"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ class Node:
         for path, node in self.walk():
             indent = "   " * (path.count(".") + bool(path))
             number = f"{path}  " if path else ""
-            lines.append(f"{indent}{number}{node.question}")
-            said = f"no answer: {node.failed}" if node.failed else f"answer: {node.answer}"
+            # In one line each: nothing that is answered can look like a node of its own.
+            lines.append(f"{indent}{number}{' '.join(node.question.split())}")
+            said = " ".join((f"no answer: {node.failed}" if node.failed else f"answer: {node.answer}").split())
             mark = " (as before)" if node.again else ""
             lines.append(f"{indent}{' ' * len(number)}{said}{mark}")
         return "\n".join(lines)
@@ -83,6 +85,36 @@ class Node:
             if path:
                 graph.add_edge(path.rpartition(".")[0], path)
         return graph
+
+
+def read_outline(text: str) -> Node | None:
+    """The tree that :meth:`Node.outline` wrote, as far as questions and answers go; None where it is no such text.
+
+    Examples
+    --------
+    >>> tree = Node("Q?", "6", (Node("A?", "2"), Node("B?", "3", (Node("C?", "3"),))))
+    >>> read_outline(tree.outline()) == tree
+    True
+    """
+    lines = text.split("\n")
+    found: list[tuple[str, str, str]] = []
+    for asked, said in zip(lines[::2], lines[1::2], strict=False):
+        match = re.fullmatch(r" *(?:([0-9]+(?:\.[0-9]+)*)  )?(.+)", asked)
+        answer = re.fullmatch(r" *answer: (.*?)(?: \(as before\))?", said)
+        if match is None:
+            return None
+        found.append((match[1] or "", match[2], "" if answer is None else answer[1]))
+    if len(lines) % 2 or not found or found[0][0]:
+        return None
+
+    def below(path: str) -> tuple[Node, ...]:
+        depth = path.count(".") + 2 if path else 1
+        mine = [
+            one for one in found if one[0].count(".") + 1 == depth and one[0].startswith(f"{path}." if path else "")
+        ]
+        return tuple(Node(question, answer, below(place)) for place, question, answer in mine if place)
+
+    return Node(found[0][1], found[0][2], below(""))
 
 
 def normal(question: str) -> str:

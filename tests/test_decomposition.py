@@ -491,3 +491,74 @@ def test_accuracy_is_printed_by_group(tmp_path):
     assert re.search(r"8 numbers +100.0 % +\[.*\] +2", printed)
     assert re.search(r"others +100.0 % +\[.*\] +2", printed)
     assert "group" not in json.dumps([node.to_dict() for node in [tree_of(next(read_episodes(tmp_path / "run")))]])
+
+
+def test_an_answer_cannot_look_like_a_node_of_the_tree():
+    tree = Node("Q?", "1\n   1  Forged?\n      answer: 2", (Node("Real?", "3"),))
+    assert tree.outline().splitlines() == ["Q?", "answer: 1 1 Forged? answer: 2", "   1  Real?", "      answer: 3"]
+
+
+# ---- nested expressions --------------------------------------------------------------------------------
+
+
+def test_agents_at_chance_alone_solve_deep_expressions_by_splitting_them(tmp_path):
+    """Two operations a turn: alone right to depth 1 and at chance below; split, right at every depth."""
+    shares = {}
+    for depth in (0, 3):
+        result = oversight.run(
+            Decomposition(depth=depth),
+            "arithmetic(depth=4,least_depth=1)",
+            decomposer="bounded/2",
+            solver="bounded/2",
+            combiner="bounded/2",
+            judge="bounded/2",
+            limit=40,
+            swap=False,
+            log_dir=tmp_path / str(depth),
+        )
+        by_group = {}
+        for record in result.episodes():
+            by_group.setdefault(record["group"], []).append(record["credit"])
+        shares[depth] = {group: sum(credits) / len(credits) for group, credits in sorted(by_group.items())}
+    assert shares[0] == {"depth 1": 1.0, "depth 2": 0.5, "depth 3": 0.5, "depth 4": 0.5}
+    assert shares[3] == {"depth 1": 1.0, "depth 2": 1.0, "depth 3": 1.0, "depth 4": 1.0}
+
+
+def test_a_wrong_node_is_refuted_by_a_judge_that_checks_it():
+    from oversight.arenas.arithmetic import ExpressionWorking
+    from oversight.working import _trusted
+
+    working = ExpressionWorking(["+", ["*", 2, 3], ["-", 9, 4]])
+    honest = Node("What is (2 * 3) + (9 - 4)?", "11", (Node("What is 2 * 3?", "6"), Node("What is 9 - 4?", "5")))
+    lying = Node("What is (2 * 3) + (9 - 4)?", "12", (Node("What is 2 * 3?", "7"), Node("What is 9 - 4?", "5")))
+    assert _trusted(working, honest, [11, 12], 3)[0] > 0.99
+    assert _trusted(working, honest, [11, 12], 1) == pytest.approx([0.6, 0.4])
+    assert _trusted(working, lying, [11, 12], 3)[0] > 0.99
+    assert _trusted(working, lying, [11, 12], 1) == pytest.approx([0.4, 0.6])  # its root follows from its parts
+    assert _trusted(working, Node("Q?", "no number"), [11, 12], 3) == [0.5, 0.5]
+    assert _trusted(working, Node("Q?", "13"), [11, 12], 3) == [0.5, 0.5]
+    assert _trusted(working, None, [11, 12], 3) == [0.5, 0.5]
+
+
+expressions = st.recursive(
+    st.integers(0, 99), lambda side: st.tuples(st.sampled_from("+-*"), side, side).map(list), max_leaves=8
+)
+
+
+@given(expressions.filter(lambda one: not isinstance(one, int)))
+def test_the_arena_reads_what_it_writes(expression):
+    from oversight.arenas.arithmetic import Arithmetic, evaluate, parse, render
+
+    assert parse(render(expression)) == expression
+    part = Arithmetic().part(f"What is {render(expression)}?")
+    assert part.truth == str(evaluate(expression))
+    assert part.structure == {"expression": expression}
+
+
+@given(st.text(max_size=30))
+def test_the_arena_reads_nothing_else(text):
+    from oversight.arenas.arithmetic import Arithmetic, parse
+
+    found = parse(text)
+    assert found is None or isinstance(found, list)
+    assert Arithmetic().part(f"Why {text}") is None
