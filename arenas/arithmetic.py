@@ -184,7 +184,7 @@ def parse(text: str) -> Expression | None:
     tokens = re.findall(r"[0-9]{1,9}|[-+*()]|\S", text)
 
     def side(at: int) -> tuple[Expression, int] | None:
-        if at < len(tokens) and tokens[at].isdigit():
+        if at < len(tokens) and tokens[at].isascii() and tokens[at].isdigit():
             return int(tokens[at]), at + 1
         if at < len(tokens) and tokens[at] == "(":
             found = operation(at + 1)
