@@ -29,6 +29,7 @@ __all__ = [
     "Graph",
     "Judge",
     "Protocol",
+    "Recursion",
     "Repeat",
     "Role",
     "Seat",
@@ -38,10 +39,11 @@ __all__ = [
     "branch",
     "in_turn",
     "repeat",
+    "solves",
     "together",
 ]
 
-StepKind = Literal["speech", "claim", "verdict"]
+StepKind = Literal["speech", "claim", "verdict", "solution"]
 Condition = Callable[[Transcript], bool]
 
 
@@ -227,6 +229,26 @@ class Judge(Role):
 
 
 @dataclass(frozen=True)
+class Recursion:
+    """How a question is split into parts that are answered as it is.
+
+    Parameters
+    ----------
+    decomposer, combiner : the seats that split questions, and that answer them from their parts; the seat of the step
+        answers what is not split.
+    depth : levels below the question, at most; the check refuses None.
+    most_parts : parts of one question, at most.
+    budget : requests for the whole tree, at most; the check refuses None.
+    """
+
+    decomposer: Seat
+    combiner: Seat
+    depth: int | None
+    most_parts: int
+    budget: int | None
+
+
+@dataclass(frozen=True)
 class Step(Graph):
     """One turn of one seat.
 
@@ -251,6 +273,7 @@ class Step(Graph):
     own_first : whether the seat reads its own speech of a round before the others'.
     votes : how many draws a verdict is the shares of; 0 leaves it to the agent.
     explains : whether the reasons for a verdict are public to the seats that hear it.
+    recursion : of a solution, how the question is split.
     """
 
     seat: Seat
@@ -268,6 +291,7 @@ class Step(Graph):
     own_first: bool = False
     votes: int = 0
     explains: bool = False
+    recursion: Recursion | None = None
 
     @property
     def private(self) -> bool:
@@ -288,6 +312,9 @@ class Step(Graph):
 
     def steps(self) -> Iterator[Step]:
         yield self
+        if self.recursion is not None:  # those who take part in it, in the order in which they are asked first
+            yield Step(self.recursion.decomposer, "solution", task="split")
+            yield Step(self.recursion.combiner, "solution", task="combine")
 
 
 @dataclass(frozen=True)
@@ -386,6 +413,17 @@ def repeat(
     if at_most == 1:
         return part if first is None else first
     return Repeat(part, at_most, until, between, first)
+
+
+def solves(
+    solver: Seat, *, decomposer: Seat, combiner: Seat, depth: int | None, most_parts: int, budget: int | None
+) -> Step:
+    """The question answered by being split into parts, each answered in the same way; see :class:`Recursion`.
+
+    Roles have the tasks ``answer`` (the solver's), ``split`` (the decomposer's) and ``combine`` (the combiner's).
+    """
+    recursion = Recursion(decomposer, combiner, depth, most_parts, budget)
+    return Step(solver, "solution", task="answer", recursion=recursion)
 
 
 def branch(condition: Condition, then: Graph, otherwise: Graph) -> Graph:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .agents import Agent
     from .views import View
 
-__all__ = ["Arena", "Pairing", "Question", "take_answers"]
+__all__ = ["Arena", "Pairing", "Part", "Question", "take_answers"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Question:
     structure : the same public content as ``text``, as JSON values for agents that cannot read (a game
         engine).  Public: never truth, never hidden material.
     by_answer : the same for ``answers``: by name, a list with one JSON value an answer.
+    group : what questions are told apart by in reports (``depth 3``); empty for nothing.  No role sees it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Question:
     hidden: Mapping[str, str] = field(default_factory=dict)
     structure: Mapping[str, Any] = field(default_factory=dict)
     by_answer: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    group: str = ""
 
     def __post_init__(self) -> None:
         if len(self.answers) < 2:
@@ -73,6 +75,7 @@ class Question:
             "hidden": dict(self.hidden),
             "structure": dict(self.structure),
             "by_answer": {name: list(values) for name, values in self.by_answer.items()},
+            **({"group": self.group} if self.group else {}),
         }
 
     @classmethod
@@ -105,6 +108,20 @@ def take_answers(question: Question, count: int, seed: int) -> Question:
         correct=kept.index(question.correct),
         by_answer={name: [values[index] for index in kept] for name, values in question.by_answer.items()},
     )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A question that is a part of another, as an arena reads it.
+
+    Parameters
+    ----------
+    structure : its public structure, as in :class:`Question`.
+    truth : the right answer, in the form in which answers are compared; for those who look at what came out.
+    """
+
+    structure: Mapping[str, Any]
+    truth: str
 
 
 @dataclass(frozen=True)
@@ -171,6 +188,10 @@ class Arena(BaseModel, ABC):
     def exhibit(self, view: View) -> str:
         """Text that follows from what the view shows, shown with its turns (the boards that named moves lead to)."""
         return ""
+
+    def part(self, text: str) -> Part | None:
+        """What a question that somebody has made up means here, where the arena can read it exactly; None elsewhere."""
+        return None
 
     def verifies_quotes(self) -> bool:
         """Whether quotes can be checked against hidden material here."""

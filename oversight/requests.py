@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .identity import digest
 from .limits import Limits
@@ -53,16 +54,20 @@ class Speak(Request):
     ----------
     limits : how long the speech is to be; None for no limit.
     rejected, fault : a speech that was outside the limits, and why; empty at the first try.
+    form : what is said: a ``speech``; ``parts``, numbered lines with simpler questions, or ``NONE``; or an ``answer``,
+        and nothing else.
     """
 
     limits: Limits | None = None
     rejected: str = ""
     fault: str = ""
+    form: Literal["speech", "parts", "answer"] = "speech"
 
     @property
     def key(self) -> str:
         limits = None if self.limits is None else self.limits.model_dump(mode="json")
-        return digest([super().key, limits, self.rejected, self.fault])
+        more = [] if self.form == "speech" else [self.form]
+        return digest([super().key, limits, self.rejected, self.fault, *more])
 
 
 @dataclass(frozen=True)

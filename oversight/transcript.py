@@ -153,7 +153,8 @@ class Turn:
     step : the step of the protocol's graph that made it.
     seat : who took it: the role and, where there are several, its number (``debater 1``).
     role : the role's name.
-    kind : ``speech``; ``claim`` (a position stated in public); ``verdict`` (private to its seat).
+    kind : ``speech``; ``claim`` (a position stated in public); ``verdict`` (private to its seat); ``solution`` (the
+        tree of a question that was split).
     text : what was said in public.
     reasoning : private reasoning, seen by nobody but the same seat later on.
     quotes : quotations in ``text``, each checked.
@@ -171,12 +172,13 @@ class Turn:
     consulted : the judges of a cascade that were asked, in order.
     seconds : how long a person took; 0 for everybody else.
     stops : whether a person ends the episode with this verdict; None leaves it to the protocol's rule.
+    tree : of a solution, the tree as :meth:`oversight.tree.Node.to_dict` writes it.
     """
 
     step: str
     seat: str
     role: str
-    kind: Literal["speech", "claim", "verdict"]
+    kind: Literal["speech", "claim", "verdict", "solution"]
     text: str = ""
     reasoning: str = ""
     quotes: tuple[Quote, ...] = ()
@@ -193,6 +195,7 @@ class Turn:
     consulted: tuple[Consulted, ...] = ()
     seconds: float = 0.0
     stops: bool | None = None
+    tree: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The turn as JSON values, defaults left out; :meth:`from_dict` gives it back."""
@@ -248,6 +251,7 @@ _LEFT_OUT_IF_EMPTY = (
     "readings",
     "beliefs",
     "consulted",
+    "tree",
 )
 
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .agents import Agent
-from .errors import ConfigurationError
+from .errors import ConfigurationError, TurnFailed
 from .identity import seed_from
 from .requests import Choice, Choose, Speak, Speech
+from .tree import Node, read_outline
 from .views import View
 
 __all__ = ["BoundedAgent", "Step", "Working", "bounded_agent", "weigh"]
@@ -74,6 +75,14 @@ class Working(ABC):
     @abstractmethod
     def carry_out(self, task: tuple[Any, ...]) -> int:
         """Do a unit of work: the value that the step should have."""
+
+    def split(self) -> list[str]:
+        """What the answer rests on directly and takes work itself: the parts of a decomposition; none by default."""
+        return []
+
+    def asked(self, about: str) -> str:
+        """The question whose answer is the value of a step."""
+        return f"What is {about}?"
 
     @abstractmethod
     def rank(self, about: str) -> tuple[int, ...]:
@@ -195,6 +204,10 @@ class BoundedAgent(Agent):
     async def speak(self, request: Speak) -> Speech:
         """The steps for its answer that it has not stated yet; true ones for a speaker without an answer."""
         view = request.view
+        if request.form == "parts":
+            return Speech(self._parts(view))
+        if request.form == "answer":
+            return self._answer(request)
         working = self.working(view)
         if self.budget < working.units or view.position is None:
             steps = working.worked_out(self.budget)
@@ -209,6 +222,38 @@ class BoundedAgent(Agent):
         ]
         return Speech("\n".join(lines) or "I have no step to add.")
 
+    def _parts(self, view: View) -> str:
+        """The parts of a question that is too much for it, one a line; ``NONE`` for others."""
+        if not view.structure:
+            return "NONE"
+        working = self.working(view)
+        parts = [] if self.budget >= working.units else working.split()
+        return "\n".join(f"{number}. {working.asked(part)}" for number, part in enumerate(parts, start=1)) or "NONE"
+
+    def _answer(self, request: Speak) -> Speech:
+        """The value, worked out from the answers to the parts or by itself; a guess where it can do neither.
+
+        Raises
+        ------
+        TurnFailed
+            if the question is none of its arena's, or it can neither do the work nor guess among answers.
+        """
+        view = request.view
+        if not view.structure:
+            raise TurnFailed(f"{self.name} cannot read the question {view.question!r}")
+        working = self.working(view)
+        if self.budget >= working.units:
+            return Speech(str(dict(working.worked_out(self.budget))[working.goal]))
+        told = dict(_solved(turn.text) for turn in view.turns)
+        stated = {about: told[working.asked(about)] for about in working.split() if working.asked(about) in told}
+        task = working.task(working.goal, stated)
+        if task is not None:
+            return Speech(str(working.carry_out(task)))
+        if not view.answers:
+            raise TurnFailed(f"{self.name} cannot do {working.units} units of work in a turn, nor guess the answer")
+        guess = random.Random(seed_from(request.seed, "guess")).choice(sorted(answer.text for answer in view.answers))
+        return Speech(guess, notes=(f"a guess: {working.units} units of work are more than {self.budget}",))
+
     async def choose(self, request: Choose) -> Choice:
         """Its probabilities: certain, after checks, or even."""
         view = request.view
@@ -221,6 +266,10 @@ class BoundedAgent(Agent):
             found = dict(working.worked_out(self.budget))[working.goal]
             right = [label for label in labels if values[label] == found] or labels
             return Choice({label: (label in right) / len(right) for label in labels}, "engine")
+        trees = [turn.text for turn in view.turns if turn.label is None and not turn.own]
+        if trees:
+            weights = _trusted(working, read_outline(trees[-1]), [values[label] for label in labels], self.budget)
+            return Choice(dict(zip(labels, weights, strict=True)), "engine")
         arguments: dict[str, Argument] = {}
         for turn in view.turns:
             if turn.label is not None and not turn.private:
@@ -229,6 +278,49 @@ class BoundedAgent(Agent):
         seed = seed_from(request.seed, "checks")
         weights = weigh(working, list(arguments.values()), [values[label] for label in labels], self.budget, seed)
         return Choice(dict(zip(labels, weights, strict=True)), "engine")
+
+
+def _solved(text: str) -> tuple[str, int]:
+    """The question and the value of a part that was solved; a value that is no number fails the turn."""
+    question, _, answer = text.rpartition("\nAnswer: ")
+    if not re.fullmatch(r"[-−]?[0-9]{1,400}", answer.strip()):
+        raise TurnFailed(f"the answer {answer.strip()[:40]!r} to {question!r} is no number")
+    return question, int(answer.replace("−", "-"))
+
+
+def _trusted(working: Working, tree: Node | None, values: Sequence[int], budget: int) -> list[float]:
+    """A probability for each value, after checking at most ``budget`` nodes of a tree, from the root downwards.
+
+    A node is checked from the answers to its parts; one without parts by its own work, where the budget allows that.
+    Bayes' rule as in :func:`weigh`, for a judge who takes it that a tree with a wrong answer has one wrong node,
+    anywhere: with ``k`` of ``n`` nodes checked it survives with probability ``1 - k/n``.
+    """
+    even = [1 / len(values)] * len(values)
+    if tree is None or not re.fullmatch(r"[-−]?[0-9]{1,400}", tree.answer):
+        return even
+    root = int(tree.answer.replace("−", "-"))
+    if root not in values:
+        return even
+    checked = total = 0
+    refuted = False
+    for _, node in tree.walk():
+        total += 1
+        if budget < 1 or refuted:
+            continue
+        stated = {}
+        for part in node.parts:
+            about = working.recognised(part.question.removeprefix("What is ").removesuffix("?"))
+            if about is not None and re.fullmatch(r"[-−]?[0-9]{1,400}", part.answer):
+                stated[about] = int(part.answer.replace("−", "-"))
+        about = working.recognised(node.question.removeprefix("What is ").removesuffix("?"))
+        task = None if about is None else working.task(about, stated)
+        if task is not None:
+            budget -= 1
+            checked += 1
+            refuted = str(working.carry_out(task)) != node.answer.replace("−", "-")
+    others = FLOOR if not refuted and checked == total else max(FLOOR, 1 - checked / total)
+    weights = [(FLOOR if refuted else 1.0) if value == root else (1.0 if refuted else others) for value in values]
+    return [weight / sum(weights) for weight in weights]
 
 
 def _values(view: View) -> dict[str, int]:

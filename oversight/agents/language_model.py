@@ -181,7 +181,7 @@ class LanguageModelAgent(Agent):
                 asking = speak_messages(view, form="thoughts")
                 reasons, paid, cut = await self._thoughts(request, asking, self.options.temperature)
             form: SpeechForm = "thoughts and speech" if together else "speech"
-            messages = speak_messages(view, form=form, limits=request.limits, thoughts=reasons)
+            messages = speak_messages(view, form=form, limits=request.limits, thoughts=reasons, asked_for=request.form)
             if request.rejected:
                 messages = (*messages, *_correction(request.rejected, f"{_SPEAK_AGAIN}: {request.fault}."))
             call = self._call(request, messages, self.options.temperature, None)

@@ -79,7 +79,12 @@ def unescape(text: str) -> str:
 
 
 def speak_messages(
-    view: View, *, form: SpeechForm = "speech", limits: Limits | None = None, thoughts: str = ""
+    view: View,
+    *,
+    form: SpeechForm = "speech",
+    limits: Limits | None = None,
+    thoughts: str = "",
+    asked_for: str = "speech",
 ) -> tuple[Message, ...]:
     """Messages that ask for a speech.
 
@@ -89,21 +94,29 @@ def speak_messages(
     form : what the reply is to hold.
     limits : how long the speech is to be.
     thoughts : what the speaker has thought in private just before.
+    asked_for : what is said, as in :class:`Speak`.
     """
     if form == "thoughts":
         who = f"Your next speech, as {_flat(view.speaker)}, comes after this."
         lead = " ".join(part for part in (clean(view.task), who) if part)
         return _messages(view, f"{lead} Think now about what to say; nobody else will see that. Do not speak yet.")
     side = f", for answer {view.position}" if view.position is not None else ""
+    if asked_for != "speech":  # the task says what is written, and in which form
+        return _messages(view, _thinking_aloud(clean(view.task), thoughts, form))
     parts = [clean(view.task), f"Speak now, as {_flat(view.speaker)}{side}.", limits.asked() if limits else ""]
     request = "\n".join(part for part in parts if part)
+    return _messages(view, _thinking_aloud(request, thoughts, form))
+
+
+def _thinking_aloud(request: str, thoughts: str, form: SpeechForm) -> str:
+    """A request for a text, with the speaker's reasons just before it or the tags that its own are to stand in."""
     if thoughts:
         request = f"<your-private-reasoning>{escape(thoughts)}</your-private-reasoning>\n\n{request}"
     if form == "thoughts and speech":
         request += """
 First think, inside <thinking> and </thinking>; nobody else will see that. Then say your speech, inside
 <argument> and </argument>. Write nothing outside these tags."""
-    return _messages(view, request)
+    return request
 
 
 def choose_messages(view: View, *, reasoning: bool = False, form: Form = "label and confidence") -> tuple[Message, ...]:
@@ -164,7 +177,8 @@ def _shared(view: View, listed: Sequence[str] = ()) -> list[str]:
     parts = [
         f'<material name="{_attribute(name)}">\n{escape(text)}\n</material>' for name, text in view.material.items()
     ]
-    return [*parts, f"Question:\n{escape(view.question)}", f"Answers:\n{answers}"]
+    question = f"Question:\n{escape(view.question)}"
+    return [*parts, question, *([f"Answers:\n{answers}"] if answers else [])]  # a part of a question is open
 
 
 def _own(view: View) -> list[str]:

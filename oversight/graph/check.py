@@ -7,7 +7,7 @@ Rules, each a finding when it is broken:
 ``declared``        each role says whether it sees hidden material;
 ``leak``            no judge can reach hidden material, or another seat's private reasoning, through any edge;
 ``simultaneous``    turns at the same time do not lead to each other, and no seat speaks twice at once;
-``recursion``       building the graph comes to an end;
+``recursion``       building the graph comes to an end, and so does splitting a question: depth and budget are known;
 ``seats``           no more seats argue than there are answers;
 ``instructions``    what is filled into a role's instructions and tasks is known;
 ``tasks``           a turn's task is one of its role's;
@@ -177,6 +177,28 @@ def _candidate_findings(graph: Graph) -> list[Finding]:
     return list(dict.fromkeys(findings))
 
 
+DEEPEST = 16
+"""Levels below a question at most: a tree of two parts each is then wider than any budget."""
+
+
+def _recursion_findings(graph: Graph) -> list[Finding]:
+    findings = []
+    for step in graph.steps():
+        how = step.recursion
+        if how is None:
+            continue
+        if how.depth is None or not 0 <= how.depth <= DEEPEST:
+            message = f"it has no bound on its depth that is at most {DEEPEST}: say depth="
+        elif how.budget is None or how.budget < 1:
+            message = "it has no bound on its requests: say budget="
+        elif how.most_parts < 2:
+            message = "a question that has one part is asked again: say most_parts=2 or more"
+        else:
+            continue
+        findings.append(Finding("recursion", step.seat.name, message))
+    return findings
+
+
 def check_network(graph: nx.DiGraph) -> list[Finding]:
     """Findings on a protocol's networkx form, in the attributes that :func:`~oversight.graph.network` documents."""
     steps = _steps(graph)
@@ -199,6 +221,7 @@ def check(protocol: Protocol, answers: int = 2) -> list[Finding]:
             *_seat_findings(graph, answers),
             *_template_findings(graph),
             *_candidate_findings(graph),
+            *_recursion_findings(graph),
         ]
         if not findings:
             unroll(graph)

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["sight", "to_mermaid", "to_picture", "to_terminal"]
 
-_DOES = {"speech": "argues", "claim": "states the answer it holds", "verdict": "decides"}
+_DOES = {"speech": "argues", "claim": "states the answer it holds", "verdict": "decides", "solution": "answers"}
 
 
 def does(step: Step) -> str:
     """What the seat does in this turn, in words."""
     words = "speaks" if step.kind == "speech" and not step.seat.role.argues_for_an_answer else _DOES[step.kind]
+    if step.recursion is not None:
+        how = step.recursion
+        return (
+            f"answers; {how.decomposer.name} splits into at most {how.most_parts} parts, {how.depth} levels deep, "
+            f"{how.combiner.name} combines, {how.budget} requests in all at most"
+        )
     if step.task:
         words += f" ({step.task})"
     if step.candidates > 1 and step.preferred_by is not None:
@@ -168,7 +174,7 @@ def _draw(figure: Figure, graph: nx.DiGraph, place: Mapping[str, tuple[float, fl
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.set_title(title, fontsize=11)
-    fills = {"speech": "#dce9f5", "claim": "#e7e1f2", "verdict": "#f8e3bf"}
+    fills = {"speech": "#dce9f5", "claim": "#e7e1f2", "verdict": "#f8e3bf", "solution": "#dcefdc"}
     boxes = {}
     for node, (x, y) in place.items():
         data = graph.nodes[node]

@@ -89,7 +89,7 @@ TURN_COLUMNS = (
     Column("step", "text", "step of the protocol's graph that made it"),
     Column("seat", "text", "who took it: the role and, where there are several, its number"),
     Column("role", "text", "name of the role"),
-    Column("kind", "text", "`speech`, `claim` or `verdict`"),
+    Column("kind", "text", "`speech`, `claim`, `verdict`, or `solution`: the tree of a question that was split"),
     Column("agent", "text", "agent that took it"),
     Column("answer", "integer", "index of the answer argued for or claimed, from 0; empty where there is none"),
     Column("text", "text", "what was said in public; empty for a verdict"),

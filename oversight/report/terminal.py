@@ -6,6 +6,7 @@ characters are taken out before it reaches the terminal.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -139,8 +140,45 @@ def print_run(result: RunResult, out: Console) -> None:
             str(cell.unscored),
         )
     out.print(table)
+    _groups(result, out)
     _reasons(result, out)
     _line(out, f"transcripts: oversight show {result.log_dir}")
+
+
+def _groups(result: RunResult, out: Console) -> None:
+    """Accuracy by the group of the question, a column a group; nothing where questions are of one group."""
+    from ..analysis.accuracy import clustered_mean
+    from ..analysis.records import outcome
+
+    found: dict[tuple[str, str, str], dict[str, list[tuple[float, str]]]] = {}
+    for record in result.episodes():
+        if record.get("group") and record["status"] == "scored":
+            one = outcome(record)
+            cell = found.setdefault((one.protocol, one.judge, one.debater or "—"), {})
+            cell.setdefault(record["group"], []).append((one.credit, one.source))
+    groups = sorted({group for cell in found.values() for group in cell}, key=_natural)
+    if len(groups) < 2:
+        return
+    out.print()
+    for (protocol, judge, debater), cell in found.items():
+        out.print(safe(f"{protocol}: {debater + ' before ' if debater != '—' else ''}{judge}", "bold"), soft_wrap=True)
+        table = Table(box=None, padding=(0, 2, 0, 1))
+        for name in ("questions", "accuracy", "95 % interval", "n"):
+            table.add_column(name, justify="left" if name == "questions" else "right", no_wrap=True)
+        for group in groups:
+            rows = cell.get(group, [])
+            estimate = clustered_mean([credit for credit, _ in rows], [source for _, source in rows])
+            if rows:
+                interval = f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+                table.add_row(safe(group), f"{100 * estimate.mean:.1f} %", interval, str(estimate.n))
+            else:
+                table.add_row(safe(group), "—", "—", "0")
+        out.print(table)
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """A key by which ``depth 10`` comes after ``depth 9``."""
+    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in re.split(r"([0-9]+)", text) if piece]
 
 
 _ABSTAINED = "abstained"
@@ -364,7 +402,7 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         out.print(Text.assemble(safe(seat, "bold"), "  ", safe(turn["agent"], "dim")), soft_wrap=True)
         if reasoning and turn.get("reasoning"):
             _indented(out, Text.assemble(("private: ", "dim"), safe(turn["reasoning"], "dim italic")))
-        if turn["kind"] == "speech":
+        if turn["kind"] in ("speech", "solution"):
             _indented(out, _speech(turn))
         else:
             verb = "holds" if turn["kind"] == "claim" else "decides"

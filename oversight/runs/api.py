@@ -396,6 +396,14 @@ def require_able(plan: Plan) -> None:
             f"--judges-per-item {plan.people.judges}: what a cascade's judges decide would be counted as often: give 1"
         )
     for protocol, casts in plan.entries:
+        for step in protocol.graph(2).steps():
+            if step.kind == "solution" and any(
+                plan.agents[name].asks_people for cast in casts for name in cast[step.seat.role.name]
+            ):
+                raise ConfigurationError(
+                    f"{protocol.title}: its {step.seat.role.name} works at every node of a tree, which is not asked of "
+                    "people: cast an agent there"
+                )
         ranking = {step.preferred_by for step in protocol.graph(2).steps() if step.candidates > 1}
         for seat in ranking:
             if seat is None:

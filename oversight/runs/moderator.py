@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from ..agents import Agent
-from ..errors import TurnFailed
+from ..errors import TurnFailed, Unparsable
 from ..graph import CompiledProtocol, Instance
 from ..graph.compile import Thread
+from ..graph.recursion import solve_recursively
 from ..identity import seed_from
 from ..limits import Limits
 from ..protocol import Seat, Step
@@ -35,6 +37,9 @@ ARGUED_FOR_ANOTHER = "argues for answer"
 """How the note begins on a speech that argues for another answer than its speaker's."""
 
 NO_LIMITS = Limits(tries=1)
+
+TRIES = 2
+"""How often parts are asked for that cannot be read."""
 
 
 class EpisodeModerator:
@@ -194,6 +199,8 @@ class EpisodeModerator:
         seed, draw = self._seed(instance, view), (seat.index,) if view.position is None and seat.index else ()
         if step.kind == "speech":
             turn = await self._speech(instance, agent, view, seed, draw, heard, claims)
+        elif step.kind == "solution":
+            turn = await self._solution(instance, view, heard, claims)
         else:
             request = Choose(
                 view,
@@ -229,6 +236,40 @@ class EpisodeModerator:
         seat = instance.step.seat
         who = seat.role.name if answer is not None else seat.name
         return seed_from(self.seed, self.episode.question.id, who, answer, instance.ordinal, self.episode.sample)
+
+    # ---- solutions: a question, its parts, and theirs ------------------------------------------------
+
+    async def _solution(self, instance: Instance, view: View, heard: list[Turn], claims: list[Turn]) -> Turn:
+        """The tree of the question; raises TurnFailed where it has no answer, the tree kept with the turns taken."""
+        step = instance.step
+        assert step.recursion is not None
+        assert step.recursion.depth is not None
+        assert step.recursion.budget is not None
+        work = _Solving(self, instance, view, heard, claims)
+        tree = await solve_recursively(
+            work,
+            view.question,
+            depth=step.recursion.depth,
+            most=step.recursion.most_parts,
+            budget=step.recursion.budget,
+        )
+        turn = Turn(
+            step=instance.name,
+            seat=step.seat.name,
+            role=step.seat.role.name,
+            kind="solution",
+            text=tree.outline(),
+            agent=self.agent_at(step.seat).name,
+            usage=work.usage,
+            notes=tuple(dict.fromkeys(work.notes)),
+            tree=tree.to_dict(),
+        )
+        if tree.failed:
+            self.taken.append(turn)
+            place, failed = next((path, node) for path, node in reversed([*tree.walk()]) if node.failed)
+            where = f"part {place} of the question" if place else "the question"
+            raise TurnFailed(f"{where} has no answer: {failed.failed}")
+        return turn
 
     # ---- speeches: tries within limits, candidates, the best of them -------------------------------
 
@@ -428,6 +469,130 @@ class EpisodeModerator:
         return tuple(shown[self.episode.seating.labels.index(answer)] for answer in range(len(shown)))
 
 
+class _Solving:
+    """Puts the nodes of a tree to the agents that split, answer and combine.
+
+    The same question is put to the same agent in the same words, wherever it stands in the tree: the journal then has
+    it made once.
+    """
+
+    def __init__(
+        self, moderator: EpisodeModerator, instance: Instance, view: View, heard: list[Turn], claims: list[Turn]
+    ) -> None:
+        self.moderator, self.instance, self.view, self.heard, self.claims = moderator, instance, view, heard, claims
+        self.usage, self.notes = Usage(), list[str]()
+        recursion = instance.step.recursion
+        assert recursion is not None
+        self.seats = {"split": recursion.decomposer, "answer": instance.step.seat, "combine": recursion.combiner}
+
+    async def split(self, question: str, most: int) -> list[str]:
+        view = self._view("split", question)
+        view = replace(view, task=f"{view.task} Write {most} at most.")
+        rejected = fault = ""
+        for number in range(TRIES):
+            speech = await self._ask("split", question, view, "parts", number, rejected, fault)
+            parts, fault = read_parts(speech.text, most)
+            if not fault:
+                return parts
+            rejected = speech.text
+        raise Unparsable(f"{self._agent('split').name} wrote no parts that can be read in {TRIES} tries: {fault}")
+
+    async def answer(self, question: str) -> str:
+        return await self._text("answer", question, ())
+
+    async def combine(self, question: str, parts: Sequence[tuple[str, str]]) -> str:
+        return await self._text("combine", question, parts)
+
+    async def _text(self, task: str, question: str, parts: Sequence[tuple[str, str]]) -> str:
+        speech = await self._ask(task, question, self._view(task, question, parts), "answer")
+        text = speech.text.strip()
+        if not text:
+            raise TurnFailed(f"{self._agent(task).name} gave an empty answer")
+        return text
+
+    def _agent(self, task: str) -> Agent:
+        return self.moderator.agent_at(self.seats[task])
+
+    def _view(self, task: str, question: str, parts: Sequence[tuple[str, str]] = ()) -> View:
+        """What is seen of one node: of the whole only that it is the question, of a part nothing but itself."""
+        seat = self.seats[task]
+        step = replace(self.instance.step, seat=seat, task=task)
+        whole = self.moderator.view(replace(self.instance, step=step), self.heard, self.claims)
+        solved = tuple(
+            VisibleTurn(f"Part {number}", None, f"{asked}\nAnswer: {answer}")
+            for number, (asked, answer) in enumerate(parts, start=1)
+        )
+        if question == whole.question:
+            return replace(whole, turns=(*whole.turns, *solved))
+        read = self.moderator.arena.part(question)
+        return replace(
+            whole,
+            question=question,
+            answers=(),
+            options=(),
+            positions=(),
+            structure={} if read is None else read.structure,
+            by_answer={},
+            turns=solved,
+            exhibit="",
+        )
+
+    async def _ask(
+        self,
+        task: str,
+        question: str,
+        view: View,
+        form: Literal["parts", "answer"],
+        number: int = 0,
+        rejected: str = "",
+        fault: str = "",
+    ) -> Speech:
+        moderator, step = self.moderator, self.instance.step
+        seed = seed_from(moderator.seed, moderator.episode.question.id, task, question, moderator.episode.sample)
+        request = Speak(
+            view,
+            seed,
+            moderator.episode.sample,
+            (number,) if number else (),
+            step.thinks,
+            rejected=rejected,
+            fault=fault,
+            form=form,
+        )
+        speech = await respond(self._agent(task), request, moderator.journal)
+        self.usage += speech.usage
+        self.notes += speech.notes
+        return speech
+
+
+def read_parts(text: str, most: int) -> tuple[list[str], str]:
+    """The questions of numbered lines, or none for ``NONE``; and what is wrong where they cannot be read.
+
+    Examples
+    --------
+    >>> read_parts("1. What is 2 + 3?\\n2. What is 5 * 4?", 4)
+    (['What is 2 + 3?', 'What is 5 * 4?'], '')
+    >>> read_parts("It depends.", 4)
+    ([], "the line 'It depends.' is no numbered question")
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) == 1 and lines[0].rstrip(".").upper() == "NONE":
+        return [], ""
+    parts: list[str] = []
+    for line in lines:
+        found = re.fullmatch(r"\(?([0-9]{1,3})[.):]\s+(.+)", line)
+        if found is None:
+            return [], f"the line {line[:60]!r} is no numbered question"
+        if int(found[1]) != len(parts) + 1:
+            return [], f"line {len(parts) + 1} has the number {found[1]}"
+        parts.append(found[2])
+    if not parts:
+        return [], "it is empty"
+    if len(parts) > most:
+        return [], f"it has {len(parts)} questions, more than {most}"
+    return parts, ""
+
+
 def _distribution(agent: Agent, choice: Choice, labels: Sequence[str]) -> dict[str, float]:
     """The probabilities of a choice in the order of the labels; raises TurnFailed where they are no distribution."""
     if set(choice.probabilities) != set(labels):
@@ -483,6 +648,7 @@ async def play_episode(
         "arena": arena.name,
         "question": question.id,
         "source": question.source,
+        **({"group": question.group} if question.group else {}),
         "answers": len(question.answers),
         "correct": question.correct,
         "cast": {role: list(names) for role, names in episode.cast.items()},

@@ -14,7 +14,7 @@ from ..agents import Agent, LanguageModelAgent
 from ..errors import ConfigurationError
 from ..graph import CompiledProtocol, compile_protocol
 from ..identity import digest
-from ..protocol import Protocol, Seat
+from ..protocol import Protocol, Seat, Step
 from ..questions import Arena, Question
 from .seating import Seating, seatings
 
@@ -370,7 +370,9 @@ class Plan:
                 spoken = [compiled.unrolled.instances[one].step.seat for one in instance.hears]
                 said = sum(self._longest(player(episode.cast, episode.seating, one)) for one in spoken)
                 agent = self.agents[name]
-                if step.kind == "speech":
+                if step.recursion is not None:
+                    self._add_recursion(totals, step, episode, around)
+                elif step.kind == "speech":
                     tries = step.limits.tries if step.limits is not None else 1
                     # A try after the first is shown the one before it.
                     prompt = self._prompt(seat, around, said, heard) + (longest if tries > 1 else 0)
@@ -388,6 +390,21 @@ class Plan:
                     usual, most = self._choice_calls(name, step.votes, step.thinks)
                     self._add(totals, seat, name, usual, most, self._prompt(seat, around, said, heard))
         return [self._role_cost(role, name, *entry) for (role, name), entry in totals.items()]
+
+    def _add_recursion(
+        self, totals: dict[tuple[str, str], list[float]], step: Step, episode: Episode, around: tuple[int, int]
+    ) -> None:
+        """Count the requests of the widest tree that depth and budget allow."""
+        how = step.recursion
+        assert how is not None
+        assert how.depth is not None
+        assert how.budget is not None
+        leaves = min(how.most_parts**how.depth, how.budget)
+        inner = min(sum(how.most_parts**level for level in range(how.depth)), how.budget // 2)
+        for seat, calls in ((how.decomposer, inner), (step.seat, leaves), (how.combiner, inner)):
+            name = player(episode.cast, episode.seating, seat)
+            said = (1 + how.most_parts) * self._longest(name)
+            self._add(totals, seat, name, calls, 2 * calls, self._prompt(seat, around, said, how.most_parts))
 
     def _longest(self, name: str) -> int:
         """Most tokens of a reply of an agent; 0 for one that makes no tokens."""

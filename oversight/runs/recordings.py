@@ -433,7 +433,7 @@ def _unusable(record: Mapping[str, Any], recording: Recording) -> str:
         return "nobody judges in it but those who are overseen"
     if any(step.seat.role.sees_material for step in steps if step.seat.role.name in recording.judges):
         return "its judge is meant to see the hidden material"
-    if not any(turn.kind == "speech" for turn in recording.turns):
+    if not any(turn.kind in ("speech", "solution") for turn in recording.turns):
         return "nobody speaks in it" if record["status"] == "scored" else f"nobody spoke: {record['reason']}"
     strange = [turn.step for turn in recording.turns if turn.step not in unrolled.instances]
     if strange:
