@@ -562,3 +562,33 @@ def test_the_arena_reads_nothing_else(text):
     found = parse(text)
     assert found is None or isinstance(found, list)
     assert Arithmetic().part(f"Why {text}") is None
+
+
+def test_show_says_where_an_answer_went_wrong(tmp_path):
+    """A solver that is one off wherever it multiplies, in an arena that can tell."""
+    import subprocess
+
+    from oversight.agents import Agent
+
+    class Slips(Agent):
+        async def speak(self, request):
+            from oversight.arenas.arithmetic import Arithmetic
+
+            inner = Arithmetic().agent("bounded/1")
+            said = await inner.speak(request)
+            wrong = request.form == "answer" and "*" in request.view.question and not request.view.turns
+            return Speech(str(int(said.text) + 1)) if wrong and said.text.lstrip("-").isdigit() else said
+
+    result = oversight.run(
+        Decomposition(depth=3), "arithmetic(depth=2,operators=*+)", decomposer=Slips("slips"), solver=Slips("slips"),
+        combiner=Slips("slips"), judge="bounded/1", limit=12, swap=False, log_dir=tmp_path / "run",
+    )  # fmt: skip
+    found = 0
+    for record in result.episodes():
+        command = [sys.executable, "-m", "oversight.cli", "show", str(tmp_path / "run"), record["id"][:10]]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        wrong = [path for path, node in tree_of(record).walk() if not node.parts and "*" in node.question]
+        assert [f"went wrong at part {path}:" in shown for path in wrong] == [True] * len(wrong)
+        assert ("went wrong" in shown) is bool(wrong)
+        found += bool(wrong)
+    assert found > 3

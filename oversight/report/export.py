@@ -103,6 +103,11 @@ TURN_COLUMNS = (
     Column("input_tokens", "integer", "tokens read, as the endpoint counted them"),
     Column("output_tokens", "integer", "tokens written"),
     Column("dollars", "number", "price in US dollars; empty where a price is not known"),
+    Column(
+        "tree",
+        "text",
+        "of a solution, its tree: a JSON object with `question`, `answer`, `parts`, `failed`; else empty",
+    ),
     Column("seconds", "number", "how long a person took, in seconds; empty for everybody else"),
     Column(
         "beliefs",
@@ -292,7 +297,9 @@ def _rows(record: Mapping[str, Any], options: Mapping[str, str], path: Path) -> 
                     "elicitation": turn.get("elicitation"),
                     **_usage(turn.get("usage", {"calls": 0, "input_tokens": 0, "output_tokens": 0, "dollars": 0.0})),
                     "seconds": float(turn["seconds"]) if turn.get("seconds") else None,
-                    **{name: _json(turn[name]) if turn.get(name) else None for name in ("beliefs", "consulted")},
+                    **{
+                        name: _json(turn[name]) if turn.get(name) else None for name in ("tree", "beliefs", "consulted")
+                    },
                     "notes": _json(list(notes)) if notes else None,
                 },
             )

@@ -404,6 +404,8 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
             _indented(out, Text.assemble(("private: ", "dim"), safe(turn["reasoning"], "dim italic")))
         if turn["kind"] in ("speech", "solution"):
             _indented(out, _speech(turn))
+            for line in _gone_wrong(folder, turn):
+                _indented(out, Text.assemble((line, "red")))
         else:
             verb = "holds" if turn["kind"] == "claim" else "decides"
             _indented(out, Text(f"{verb}: {_shares(turn['probabilities'], label_of)} (from {turn['elicitation']})"))
@@ -445,6 +447,30 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
     drafts = sum(bool(turn.get("private")) + len(turn.get("candidates", ())) for turn in record["turns"])
     if drafts and not reasoning:
         _line(out, f"{drafts} drafts and candidates are not shown: --reasoning shows them")
+
+
+def _gone_wrong(folder: Path, turn: dict[str, Any]) -> list[str]:
+    """Where in a tree an answer went wrong, as far as the run's arena can tell."""
+    if "tree" not in turn:
+        return []
+    from ..runs.recordings import arena_of_run
+    from ..tree import Node, first_wrong
+
+    try:
+        arena = arena_of_run(folder)
+    except (ConfigurationError, KeyError):  # it was an object in Python, say
+        return []
+
+    def right(question: str, answer: str) -> bool | None:
+        part = arena.part(question)
+        return None if part is None else part.truth == answer
+
+    lines = []
+    for path, node in first_wrong(Node.from_dict(turn["tree"]), right):
+        truth = arena.part(node.question)
+        place = f"part {path}" if path else "the question itself"
+        lines.append(f"went wrong at {place}: {truth.truth if truth is not None else 'another answer'} is right")
+    return lines
 
 
 def _shares(probabilities: Sequence[float], label_of: dict[int, str]) -> str:

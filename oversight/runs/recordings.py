@@ -31,7 +31,18 @@ from .plan import Cast
 from .seating import Seating
 from .stepped import STEPPED, Stepped, judging_roles, relabelled
 
-__all__ = ["Credence", "Judged", "Origin", "Recording", "Recordings", "Round", "read_recordings"]
+__all__ = [
+    "Credence",
+    "Judged",
+    "Origin",
+    "Recording",
+    "Recordings",
+    "Round",
+    "arena_of",
+    "arena_of_run",
+    "protocol_of",
+    "read_recordings",
+]
 
 
 # ---- what was recorded -------------------------------------------------------------------------------
@@ -327,7 +338,7 @@ def _read_run(path: Path, arena: str | Arena | None, given: Sequence[str | Proto
     if not isinstance(configuration, dict) or not isinstance(configuration.get("arena"), dict):
         raise DataError(path / "run.json", "is not a run's configuration")
     words = [str(word) for word in kept.get("command") or ()]
-    found_arena = _arena_of(configuration["arena"], arena, words, path)
+    found_arena = arena_of(configuration["arena"], arena, words, path)
     own = [one if isinstance(one, Protocol) else find_protocol(one) for one in given]
     protocols = {
         digest({name: value for name, value in entry.items() if name != "casts"})[:12]: entry
@@ -352,7 +363,7 @@ def _read_run(path: Path, arena: str | Arena | None, given: Sequence[str | Proto
             course = (record.get("recording") or {}).get("course")
             mark = json.dumps([key, course, record["protocol"]])
             if mark not in built:
-                built[mark] = _protocol_of(protocols[key], course, record["protocol"], own, words, path)
+                built[mark] = protocol_of(protocols[key], course, record["protocol"], own, words, path)
             protocol = built[mark]
             recording = _recording(record, question, protocol, path)
             why = _unusable(record, recording)
@@ -453,7 +464,13 @@ def _unusable(record: Mapping[str, Any], recording: Recording) -> str:
 Group = Literal["arena", "protocol"]
 
 
-def _arena_of(described: Mapping[str, Any], given: str | Arena | None, words: Sequence[str], path: Path) -> Arena:
+def arena_of_run(path: Path) -> Arena:
+    """The arena that a run directory's questions come from; raises ConfigurationError where it cannot be found."""
+    kept = read_json(path / "run.json")
+    return arena_of(kept["configuration"]["arena"], None, [str(word) for word in kept.get("command") or ()], path)
+
+
+def arena_of(described: Mapping[str, Any], given: str | Arena | None, words: Sequence[str], path: Path) -> Arena:
     if isinstance(given, Arena):
         return given
     if given is not None:
@@ -464,7 +481,7 @@ def _arena_of(described: Mapping[str, Any], given: str | Arena | None, words: Se
     return find_arena(word, **_options(load_class("arenas", word), described))
 
 
-def _protocol_of(
+def protocol_of(
     entry: Mapping[str, Any], course: Any, title: str, given: Sequence[Protocol], words: Sequence[str], path: Path
 ) -> Protocol:
     from .corpus_protocols import corpus_protocol
