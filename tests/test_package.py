@@ -161,6 +161,15 @@ def test_the_readmes_endpoint_commands_are_read():
             assert len(done.stderr.splitlines()) == 1
 
 
+def test_the_readmes_decomposition_is_right_at_every_depth(tmp_path):
+    """And alone at chance, as the README says."""
+    (command,) = commands("decomposition")
+    split = oversight_command(command, tmp_path)
+    assert re.findall(r"depth [0-9] +([0-9.]+) %", split) == ["100.0"] * 4
+    alone = oversight_command(command.replace("--depth 3", "--depth 0"), tmp_path)
+    assert re.findall(r"depth [0-9] +([0-9.]+) %", alone) == ["100.0", "50.0", "50.0", "50.0"]
+
+
 def test_the_readmes_sessions_are_held(tmp_path):
     """With the end of input in the place of a person: each is prepared, begun and stopped, and nothing is lost."""
     pytest.importorskip("pyspiel")
