@@ -76,7 +76,7 @@ def test_a_session_from_the_first_item_to_the_last_and_back_again(tmp_path):
     assert pseudo_terminal.given_back(sent)
     left = sent[sent.rindex("\x1b[?1049l") :]
     assert "ada: 1 done, 1 begun" in left
-    assert "oversight judge" in left
+    assert f"oversight judge {folder} --as ada goes on" in left
     with terminal("judge", str(folder), "--as", "ada", "--feedback") as screen:
         screen.until("Item 2")
         read_through(screen)

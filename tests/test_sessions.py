@@ -389,7 +389,7 @@ def test_a_person_ends_a_debate_or_goes_on_and_pays_for_it(tmp_path):
     record = hold(front, tmp_path / "run", "debate(rounds=8,stop=sure,sure=0.9)", arena=tiny.Sums(count=1))[0]
     assert [asked.request.stakes.gone_on for asked in front.asked] == [0, 1, 2]
     assert [asked.request.stakes.left for asked in front.asked] == [7, 6, 5]
-    assert all(asked.request.public for asked in front.asked)  # the debaters see what a judge that stops gives
+    assert all(asked.request.public for asked in front.asked)  # the debaters see what a judge gives before its last
     verdicts = [turn for turn in record["turns"] if turn["kind"] == "verdict"]
     assert [turn["stops"] for turn in verdicts] == [False, False, True]  # sure enough at once, and it went on
     p = record["probabilities"][0]

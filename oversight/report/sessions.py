@@ -50,7 +50,10 @@ def print_session(plan: Plan, folder: Path, session: SessionOptions, out: Consol
         print_run(RunResult(folder), out)
     _line(out, f"Everything stated is kept in {folder}.")
     if waiting:
-        _line(out, f"oversight judge {folder} goes on at the same turn, or with --as NAME gives the next person theirs")
+        mine_again = f" --as {session.name}" if session.name else ""
+        _line(
+            out, f"oversight judge {folder}{mine_again} goes on at the same turn; with another --as NAME somebody else"
+        )
     else:
         _line(out, f"oversight show {folder} tells the answers; oversight compare {folder} how the verdicts turned out")
     return waiting

@@ -67,7 +67,8 @@ class Budget:
         if crosses:
             raise BudgetExceeded(
                 f"the next call to {what} could cost ${dollars:.4f} and cross the limit of ${self.limit:.2f} "
-                f"(${self.spent:.4f} spent); what is finished is kept: repeat the command with a higher --cost-limit"
+                f"(${self.spent:.4f} spent, calls under way not counted in that); what is finished is kept: repeat the "
+                "command with a higher --cost-limit"
             )
         self.promised += dollars
         return dollars

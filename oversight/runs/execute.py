@@ -258,7 +258,7 @@ async def _hold(sitting: Sitting, machines: Sequence[Episode], connections: int,
     try:
         async with session.front or _terminal(session.plain) as front:
             ended = await sitting.hold(front)
-        if ended and not behind.done():
+        if ended and machines and not behind.done():
             progress.note("the machines play their own episodes to the end")
         if ended or behind.done():
             await behind

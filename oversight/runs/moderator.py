@@ -202,6 +202,7 @@ class EpisodeModerator:
         elif step.kind == "solution":
             turn = await self._solution(instance, view, heard, claims)
         else:
+            leads_on = not self.compiled.after(instance.name).isdisjoint(self.compiled.unrolled.instances)
             request = Choose(
                 view,
                 seed,
@@ -211,8 +212,8 @@ class EpisodeModerator:
                 votes=step.votes,
                 stakes=self.stakes(instance),
                 explains=step.explains,
-                public=bool(step.heard_by),
-                leads_on=not self.compiled.after(instance.name).isdisjoint(self.compiled.unrolled.instances),
+                public=bool(step.heard_by) and leads_on,
+                leads_on=leads_on,
             )
             turn = self._chosen(instance, agent, await respond(agent, request, self.journal))
         self.taken.append(turn)

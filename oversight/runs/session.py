@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -195,7 +196,10 @@ class Sitting:
     def _known(self, episode: Episode, question: Open) -> Any:
         """The answer to an open question that is known already; None where it is still to be asked for."""
         if question.value["kind"] == ESCALATION:
-            return True if self.budget is None else self.people.may_escalate(episode.id) or None
+            if self.budget is None and not self.people.may_escalate(episode.id):
+                # Counted against a budget that is given later: what a person has begun is not taken back.
+                self.people.escalate({episode.id: float(question.value["confidence"])}, sys.maxsize)
+            return self.people.may_escalate(episode.id) or None
         return self.people.reply(episode.id, question.step)
 
     async def escalate(self, budget: int) -> None:

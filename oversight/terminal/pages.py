@@ -1063,7 +1063,8 @@ class Resting(Page):
             if bands:
                 rows.append(Text("How often you were right, by how sure you were", "bold"))
                 rows += [Text(f"  {band:>12}   {count:>12}   {right:>11}") for band, count, right in bands]
-        foot = [*self.keys_rows(["Enter: next", "q: stop"], width), *self.hint_rows(width)]
+        keys = ["Enter: end"] if self.place.waiting == 0 else ["Enter: next", "q: stop"]
+        foot = [*self.keys_rows(keys, width), *self.hint_rows(width)]
         head = [Text(kept_line(self.place), "bold"), Text()]
         body = self.scroll.show([rows], max(0, min(len(rows) + 1, height - len(head) - len(foot))))
         return [*head, *body, *foot], None
