@@ -78,7 +78,11 @@ def test_protocols_by_name_with_options():
         (find_protocol, "debate(rounds=0)", "option 'rounds' = 0"),
         (find_protocol, "debate(rounds=none)", "option 'rounds' = None"),
         (find_protocol, "debate(rounds=", "not closed|cannot read"),
-        (find_protocol, "zzzzzz", "known: .*blind, consultancy, critique, cross_examination, debate, direct"),
+        (
+            find_protocol,
+            "zzzzzz",
+            "known: .*blind, consultancy, critique, cross_examination, debate, decomposition, direct",
+        ),
         (find_protocol, "connect_four", "unknown protocol"),
         (find_arena, "conect_four", "unknown arena 'conect_four': did you mean 'connect_four'?"),
         (find_arena, "passage", "passage needs the option 'data': folder of the NYU"),

@@ -802,6 +802,8 @@ class Marked(Agent):
         forms = ("speech", "thoughts and speech", "thoughts")
         prompts = [speak_messages(request.view, form=form, limits=request.limits) for form in forms]
         self.read.append(str(prompts))
+        if request.form == "parts":  # nothing of it is said to anybody
+            return Speech("NONE")
         number = next(self.numbers)
         return Speech(f"SAID-{number}-", reasoning=f"THOUGHT-{number}-")
 

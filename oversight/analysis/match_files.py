@@ -54,6 +54,9 @@ _CHUNK = 512
 _Row = tuple[Any, ...]
 _ColumnsOf = Callable[[Sequence[str]], tuple[str, ...]]
 
+MEASURING = ("capability", "calibration", "attention")
+"""Purposes of episodes that measure somebody: what is decided in them is no match."""
+
 
 @dataclass(frozen=True)
 class RunMatches:
@@ -194,7 +197,7 @@ def debates_between_agents(records: Iterable[Mapping[str, Any]], path: Path | st
     clusters: list[str] = []
     for record in records:
         try:
-            if record["purpose"] != "comparison" or record["probabilities"] is None:
+            if record["purpose"] in MEASURING or record["probabilities"] is None:
                 continue
             shares = [float(value) for value in record["probabilities"]]
             for role in record["arguing"]:
