@@ -29,7 +29,7 @@ from .journal import Journal
 if TYPE_CHECKING:
     from filelock import FileLock
 
-__all__ = ["RunDirectory", "differences", "read_episodes", "read_json"]
+__all__ = ["RunDirectory", "differences", "holds", "read_episodes", "read_json"]
 
 
 _EPISODE = {"id", "purpose", "status"}
@@ -122,6 +122,38 @@ def _as(person: str) -> str:
     return f"as {name}" if name else "without a name"
 
 
+def holds(file: Path, configuration: Any, what: str) -> bool:
+    """Whether a folder holds this run or training already; False where it holds nothing.
+
+    Parameters
+    ----------
+    file : where the folder keeps what it holds.
+    configuration : what it is to hold, as JSON values.
+    what : ``run`` or ``training``, for the message.
+
+    Raises
+    ------
+    RunDirectoryError
+        if it holds something else.
+    """
+    folder = file.parent
+    if not file.exists():
+        # What a start leaves that was ended before it wrote the file.
+        if any(not one.name.startswith((".lock", f".{file.name}.")) for one in folder.iterdir()):
+            raise RunDirectoryError(f"{folder} is not empty and has no {file.name}; choose another --log-dir")
+        return False
+    there = read_json(file)
+    if not isinstance(there, dict) or "configuration" not in there:
+        raise RunDirectoryError(f"{file}: is not a {what}'s configuration; choose another --log-dir")
+    found = differences(there["configuration"], configuration)
+    if found:
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise RunDirectoryError(
+            f"{folder} holds another {what} ({'; '.join(found[:3])}{more}); choose another --log-dir"
+        )
+    return True
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -166,7 +198,9 @@ class RunDirectory:
             reason = "a file stands in its way" if in_its_way else error.strerror
             raise RunDirectoryError(f"{self.path}: cannot be made: {reason}; choose another --log-dir") from None
         here = json.loads(json.dumps(configuration, allow_nan=False))
-        self._check(here)  # before the lock is taken, which leaves a file: a folder of something else stays as it is
+        holds(
+            self.path / "run.json", here, "run"
+        )  # before the lock is taken, which leaves a file: a folder of something else stays as it is
         # Sessions hold it while they open the directory, and while they append to it.
         self._lock = FileLock(self.path / ".lock")
         self._seat = None if person is None else FileLock(self.path / seat_lock(person))
@@ -190,7 +224,7 @@ class RunDirectory:
         self.finished: dict[str, str] = {}
         """Id of each finished episode, and its status."""
         try:
-            if not self._check(here):
+            if not holds(self.path / "run.json", here, "run"):
                 kept = {"format": 1, "configuration": here, "versions": dict(versions), "command": list(command)}
                 write_json(self.path / "run.json", kept)
             self._read_to = 0
@@ -240,25 +274,6 @@ class RunDirectory:
         folder = self.path / ".working"
         folder.mkdir(exist_ok=True)
         return FileLock(folder / digest(what, 12))
-
-    def _check(self, configuration: Any) -> bool:
-        """Whether the folder holds this run already; False where it holds nothing."""
-        run = self.path / "run.json"
-        if not run.exists():
-            # What a start leaves that was ended before it wrote run.json.
-            if any(not one.name.startswith((".lock", ".run.json.")) for one in self.path.iterdir()):
-                raise RunDirectoryError(f"{self.path} is not empty and has no run.json; choose another --log-dir")
-            return False
-        there = read_json(run)
-        if not isinstance(there, dict) or "configuration" not in there:
-            raise RunDirectoryError(f"{run}: is not a run's configuration; choose another --log-dir")
-        found = differences(there["configuration"], configuration)
-        if found:
-            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-            raise RunDirectoryError(
-                f"{self.path} holds another run ({'; '.join(found[:3])}{more}); choose another --log-dir"
-            )
-        return True
 
     def _ends_a_line(self) -> bool:
         with (self.path / "episodes.jsonl").open("rb") as file:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import RunDirectoryError
-from ..runs.directory import differences, read_json, read_lines, write_json
+from ..runs.directory import holds, read_lines, write_json
 
 __all__ = ["TrainingFolder"]
 
@@ -54,7 +54,7 @@ class TrainingFolder:
                 f"{self.path}: cannot be made: {error.strerror}; choose another --log-dir"
             ) from None
         here = json.loads(json.dumps(configuration, allow_nan=False))
-        held = self._check(here)
+        held = holds(self.path / "train.json", here, "training")
         self._lock = FileLock(self.path / ".lock")
         try:
             self._lock.acquire(timeout=0)
@@ -76,24 +76,6 @@ class TrainingFolder:
         except OSError as error:
             self._lock.release()
             raise RunDirectoryError(f"{self.path}: cannot be used: {error.strerror}: {error.filename}") from None
-
-    def _check(self, configuration: Any) -> bool:
-        """Whether the folder holds this training already; False where it holds nothing."""
-        kept = self.path / "train.json"
-        if not kept.exists():
-            if any(not one.name.startswith((".lock", ".train.json.")) for one in self.path.iterdir()):
-                raise RunDirectoryError(f"{self.path} is not empty and has no train.json; choose another --log-dir")
-            return False
-        there = read_json(kept)
-        if not isinstance(there, dict) or "configuration" not in there:
-            raise RunDirectoryError(f"{kept}: is not a training's configuration; choose another --log-dir")
-        found = differences(there["configuration"], configuration)
-        if found:
-            more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-            raise RunDirectoryError(
-                f"{self.path} holds another training ({'; '.join(found[:3])}{more}); choose another --log-dir"
-            )
-        return True
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Append a finished piece of work; it is on the disk when this returns."""
