@@ -177,11 +177,15 @@ def rerun(words: Sequence[str]) -> int:
             kept.append(word)
     if command[0] == "import":
         raise ConfigurationError(f"{arguments.run} holds imported debates: import them again with oversight import")
+    return give_again([command[0], *kept, "--log-dir", arguments.log_dir])
+
+
+def give_again(command: Sequence[str]) -> int:
+    """Give a recorded command again: its name, then its words."""
     from .judge import judge
     from .rejudge import rejudge
 
-    again = {"run": run, "tournament": tournament, "rejudge": rejudge, "judge": judge}[command[0]]
-    return again([*kept, "--log-dir", arguments.log_dir])
+    return {"run": run, "tournament": tournament, "rejudge": rejudge, "judge": judge}[command[0]](command[1:])
 
 
 def read_tournament(

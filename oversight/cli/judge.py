@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, UnknownName
-from .parsing import Parser, add_people_options, add_run_options, people_options, session_options
+from .parsing import (
+    Parser,
+    add_people_options,
+    add_run_options,
+    add_session_options,
+    add_transcript_options,
+    people_options,
+    session_options,
+)
 
 if TYPE_CHECKING:
     from ..runs.people import People
 
 __all__ = ["judge"]
-
-_OF_A_SESSION = {"--as": 1, "--human-budget": 1, "--ahead": 1, "--prepare-only": 0, "--feedback": 0, "--plain": 0}
-"""Options that are no part of what a run is, and how many words each takes."""
 
 
 def judge(words: Sequence[str]) -> int:
@@ -39,16 +44,7 @@ def judge(words: Sequence[str]) -> int:
     parser.add_argument("--corpus", metavar="PATH", help="the folder of the NYU human debate corpus")
     parser.add_argument("--status", action="store_true", help="of a run with people: who has done what, and what waits")
     parser.add_argument("--release", metavar="NAME", help="free the items that NAME has begun and will not finish")
-    what = parser.add_argument_group("which transcripts")
-    what.add_argument(
-        "--judge-messages",
-        choices=("shown", "hidden"),
-        help="what the recorded judge said to the speakers (default: shown for runs of ours; hidden for the corpus, "
-        "where it often tells how the judge leaned)",
-    )
-    what.add_argument("--all", action="store_true", help="of the corpus, also debates that the paper leaves out")
-    what.add_argument("--arena", metavar="A", help="arena of the run as file.py:Name, where it is not found by itself")
-    what.add_argument("--protocol", action="append", default=[], metavar="P", help="the same for a protocol of the run")
+    add_transcript_options(parser, "which transcripts")
     add_run_options(parser)
     add_people_options(parser)
     _reword(parser)
@@ -129,11 +125,9 @@ def _go_on(folder: Path, arguments: argparse.Namespace, words: Sequence[str]) ->
     if rest:
         raise ConfigurationError(f"{rest[0]}: what {folder} holds is settled; only the options of a session are given")
     _, theirs = _split(command[1:], keep_session=False)
-    from .commands import run, tournament
-    from .rejudge import rejudge
+    from .commands import give_again
 
-    again = {"run": run, "tournament": tournament, "rejudge": rejudge, "judge": judge}
-    return again[command[0]]([*theirs, "--log-dir", str(folder), *mine])
+    return give_again([command[0], *theirs, "--log-dir", str(folder), *mine])
 
 
 def _release(folder: Path, people: People, name: str) -> None:
@@ -162,6 +156,9 @@ def _release(folder: Path, people: People, name: str) -> None:
 
 def _split(words: Sequence[str], *, keep_session: bool) -> tuple[list[str], list[str]]:
     """The words of a session's options, and the others; where the run is kept is left out of a recorded command."""
+    session = Parser("judge", "", "", add_help=False)
+    add_session_options(session)
+    takes = {name: int(action.nargs != 0) for action in session._actions for name in action.option_strings}
     mine: list[str] = []
     rest: list[str] = []
     waiting, where = 0, rest
@@ -171,8 +168,8 @@ def _split(words: Sequence[str], *, keep_session: bool) -> tuple[list[str], list
             waiting -= 1
             continue
         name, equals, _ = word.partition("=")
-        if name in _OF_A_SESSION:
-            where, waiting = mine, 0 if equals else _OF_A_SESSION[name]
+        if name in takes:
+            where, waiting = mine, 0 if equals else takes[name]
         elif name in ("--log-dir", "--dry-run") and not keep_session:
             where, waiting = [], 0 if equals or name == "--dry-run" else 1
         else:

@@ -22,6 +22,8 @@ __all__ = [
     "add_options_of",
     "add_people_options",
     "add_run_options",
+    "add_session_options",
+    "add_transcript_options",
     "model_options",
     "options_of",
     "people_options",
@@ -139,10 +141,23 @@ def add_run_options(parser: Parser) -> None:
     )
 
 
+def add_transcript_options(parser: Parser, title: str) -> None:
+    """Which recorded transcripts are judged, and what of them is shown."""
+    what = parser.add_argument_group(title)
+    what.add_argument(
+        "--judge-messages",
+        choices=("shown", "hidden"),
+        help="what the recorded judge said to the speakers (default: shown for runs of ours; hidden for the corpus, "
+        "where it often tells how the judge leaned)",
+    )
+    what.add_argument("--all", action="store_true", help="of the corpus, also debates that the paper leaves out")
+    what.add_argument("--arena", metavar="A", help="arena of the run as file.py:Name, where it is not found by itself")
+    what.add_argument("--protocol", action="append", default=[], metavar="P", help="the same for a protocol of the run")
+
+
 def add_people_options(parser: Parser) -> None:
-    """The options of those who sit at the terminal."""
-    who = parser.add_argument_group("people at the terminal (agents called human)")
-    who.add_argument("--as", dest="person", default="", metavar="NAME", help="who sits here, by the name in the record")
+    """How a run puts its items to people, and who sits at the terminal this time."""
+    who = parser.add_argument_group("people in the run (agents called human)")
     who.add_argument("--judges-per-item", type=_positive, default=1, metavar="K", help="people an item (default: 1)")
     who.add_argument(
         "--reading",
@@ -164,6 +179,13 @@ def add_people_options(parser: Parser) -> None:
         default="story",
         help="what nobody is given twice: a story with its questions, or a question (default: story)",
     )
+    add_session_options(parser)
+
+
+def add_session_options(parser: Parser) -> None:
+    """The options that are no part of what a run is: they may be others in every session."""
+    who = parser.add_argument_group("this session at the terminal")
+    who.add_argument("--as", dest="person", default="", metavar="NAME", help="who sits here, by the name in the record")
     who.add_argument("--human-budget", type=int, metavar="N", help="most episodes that go to people or their proxies")
     who.add_argument("--ahead", type=_positive, default=3, metavar="N", help="items prepared beforehand (default: 3)")
     who.add_argument("--prepare-only", action="store_true", help="play the machines' turns, and ask nobody")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from ..specification import split_list
-from .parsing import Parser, add_people_options, add_run_options, model_options, people_options
+from .parsing import Parser, add_people_options, add_run_options, add_transcript_options, model_options, people_options
 
 __all__ = ["import_debates", "rejudge"]
 
@@ -26,22 +26,14 @@ def rejudge(words: Sequence[str]) -> int:
     who = parser.add_argument_group("who judges")
     who.add_argument("--judge", action="append", default=[], metavar="M", help="a new judge; given twice, each judges")
     who.add_argument("--judges", metavar="A,B,...", help="several judges in one list")
-    what = parser.add_argument_group("what is judged, and how")
+    what = parser.add_argument_group("how they are judged")
     what.add_argument("--stepped", action="store_true", help="a verdict after every round; the last one counts")
     what.add_argument(
         "--both-orders",
         action="store_true",
         help="judge each transcript again with the options in reverse; labels stay, as speeches may name them",
     )
-    what.add_argument(
-        "--judge-messages",
-        choices=("shown", "hidden"),
-        help="what the recorded judge said to the speakers (default: shown for runs of ours; hidden for the corpus, "
-        "where it often tells how the judge leaned)",
-    )
-    what.add_argument("--all", action="store_true", help="of the corpus, also debates that the paper leaves out")
-    what.add_argument("--arena", metavar="A", help="arena of the run as file.py:Name, where it is not found by itself")
-    what.add_argument("--protocol", action="append", default=[], metavar="P", help="the same for a protocol of the run")
+    add_transcript_options(parser, "which transcripts")
     add_run_options(parser)
     add_people_options(parser)
     _reword(parser)
