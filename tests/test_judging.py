@@ -261,7 +261,7 @@ def test_a_judge_who_asks_and_ends_the_debate(tmp_path):
         screen.until("bits")
         screen.child.send("\r")  # go on
         screen.until("Enter begins to write", seconds=20)
-        screen.press("\r", "Ctrl-D")
+        screen.press("\r", "Esc read")
         screen.child.send("Debater A, what does the page say?")
         screen.until("what does the page say")
         screen.press("\x04", "Is this what you want to say?")
@@ -294,7 +294,7 @@ def test_a_person_debates(tmp_path):
         screen.press("m", "old clock struck")  # the hidden page, which a consultant may read
         screen.child.send("m")
         screen.until("Enter begins to write")
-        screen.press("\r", "Ctrl-D")
+        screen.press("\r", "Esc read")
         screen.child.send("one two three four five six seven eight nine ten")
         screen.until("nine ten")
         screen.child.send("\x04")
