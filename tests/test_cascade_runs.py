@@ -208,10 +208,13 @@ def test_a_budget_holds_in_every_session_until_another_is_given(tmp_path):
     assert handed_on == 5  # two that were asked and three that were prepared
 
 
-def test_calibration_is_no_match_and_no_capability(tmp_path):
+def test_what_calibrates_is_kept_and_is_no_result(tmp_path):
     cascade = CascadeAgent("c", [guesser("g", 7), Noisy(rate=0.0)], risk=0.2)
-    play(tmp_path / "run", cascade)
-    assert {record["purpose"] for record in oversight.RunResult(tmp_path / "run").episodes()} == {"comparison"}
+    records = play(tmp_path / "run", cascade)
+    assert {record["purpose"] for record in records} == {"calibration", "comparison"}
+    result = oversight.RunResult(tmp_path / "run")
+    assert [one["id"] for one in result.episodes()] == [one["id"] for one in records if one["purpose"] == "comparison"]
+    assert result.capability is None
 
 
 def test_a_calibration_stays_what_it_was_once_verdicts_rest_on_it(tmp_path):

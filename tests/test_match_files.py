@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oversight.analysis.match_files import (
+    MEASURING,
     debates_between_agents,
     read_general_ratings,
     read_matches,
@@ -264,7 +265,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
 def record(id, shares, turns, cast=("x", "y"), **changes):
     return {
         "id": id,
-        "purpose": "protocol",
+        "purpose": "comparison",
         "status": "scored" if shares else "unscored",
         "probabilities": shares,
         "arguing": ["debater"],
@@ -284,7 +285,7 @@ RECORDS = [
     record("5", [0.9, 0.1], [("x", 0), ("x", 1)], cast=("x", "x")),
     record("6", [0.9, 0.1], [("x", 0), ("y", 0)]),
     record("7", [0.9, 0.1], [], cast=(), arguing=[]),
-    record("8", [0.9, 0.1], [("x", 0), ("y", 1)], purpose="capability"),
+    *(record(purpose, [0.9, 0.1], [("x", 0), ("y", 1)], purpose=purpose) for purpose in MEASURING),
 ]
 
 

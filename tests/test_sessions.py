@@ -138,9 +138,9 @@ def test_the_interrupt_that_holds_an_episode_says_what_the_screen_says_and_no_mo
         else b""
     )
     assert b"Debater A" in stored
-    assert b"What is" in stored
-    assert b'"correct"' not in stored
-    assert b"correct_" not in stored
+    assert b"\xa8question" in stored  # names of fields as msgpack writes them: their length, then their letters
+    assert b"\xa7correct" not in stored
+    assert b"\xa6hidden" not in stored
 
 
 # ---- requests as JSON --------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from ..runs.directory import read_episodes, read_json, read_lines
 from ..runs.journal import Journal
 from ..runs.moderator import EpisodeModerator
 from ..runs.plan import Episode, label_names
-from ..runs.recordings import arena_of, protocol_of  # rebuilding is theirs; what they keep of a turn is less
+from ..runs.recordings import arena_of_run, protocol_of  # rebuilding is theirs; what they keep of a turn is less
 from ..runs.seating import Seating
 from ..transcript import Turn
 
@@ -370,7 +370,7 @@ class _Prompts:
 
     def _arena(self) -> Arena | None:
         try:
-            return arena_of(self.configuration["arena"], None, self.words, self.log_dir)
+            return arena_of_run(self.log_dir)
         except (OversightError, KeyError, TypeError) as error:
             self.reasons[f"the arena: {error}"] = None
             return None

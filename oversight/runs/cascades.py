@@ -73,13 +73,13 @@ class Cascades:
     plan : what is run.
     agents : its agents, connected.
     folder : the run directory.
-    budgeted : whether a person's judgment is asked for before it is taken.
+    asks_first : whether a person's judgment is asked for before it is taken.
     """
 
     plan: Plan
     agents: Mapping[str, Agent]
     folder: Path
-    budgeted: bool = False
+    asks_first: bool = False
     found: dict[str, Calibration] = field(default_factory=dict)
     """By cell, the calibration of its cascade."""
 
@@ -106,7 +106,7 @@ class Cascades:
             else:
                 if cascade.thresholds is None:
                     cascade = cascade.with_thresholds(self.found[_cell(episode, name)].thresholds)
-                changed[name] = cascade.with_permit(_permit) if self.budgeted else cascade
+                changed[name] = cascade.with_permit(_permit) if self.asks_first else cascade
         return changed
 
     def calibrate(self) -> None:

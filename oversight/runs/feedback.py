@@ -10,17 +10,16 @@ from typing import Any
 from ..analysis.score_difference import brier_score
 from ..persuasion import LEAST_PROBABILITY
 from ..terminal.front import Band, Feedback
-from ..transcript import Verdict
 from .directory import read_episodes
 from .plan import Episode, label_names
 
-__all__ = ["feedback_for", "verdicts_of"]
+__all__ = ["feedback_for"]
 
 BANDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Limits of the bands of confidence in the likelier answer; with two answers the first is never used."""
 
 
-def verdicts_of(records: Path, person: str) -> list[dict[str, Any]]:
+def _verdicts_of(records: Path, person: str) -> list[dict[str, Any]]:
     """Records of the scored episodes whose deciding verdict is this person's, in the order of their ends."""
     return [
         record
@@ -33,7 +32,7 @@ def verdicts_of(records: Path, person: str) -> list[dict[str, Any]]:
 
 def feedback_for(folder: Path, person: str, episode: Episode) -> Feedback | None:
     """How the verdict on this episode turned out, and this person's verdicts so far; None where it is not scored."""
-    records = verdicts_of(folder, person)
+    records = _verdicts_of(folder, person)
     of_this = [record for record in records if record["id"] == episode.id]
     if not of_this:
         return None
@@ -41,7 +40,7 @@ def feedback_for(folder: Path, person: str, episode: Episode) -> Feedback | None
     labels = label_names(len(episode.question.answers))
     probability, score = of_this[0]["probabilities"][correct], of_this[0]["judge_score"]
     scores = [_bits(record["probabilities"][record["correct"]]) for record in records]
-    credits = [Verdict(tuple(record["probabilities"])).credit(record["correct"]) for record in records]
+    credits = [record["credit"] for record in records]
     bands = []
     for low, high in pairwise(BANDS):
         inside = [
