@@ -13,7 +13,8 @@ sentence that denies (``not``, ``incorrect``, ``cannot``), asks, supposes (``if`
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from .quotes import find_quotes
 
@@ -69,15 +70,23 @@ def argues_for_another(text: str, own: str, answers: Mapping[str, str]) -> tuple
     True
     """
     names = {label: _name(answer) for label, answer in answers.items()}
+    folded = {label: _folded(name) for label, name in names.items()}
+    # Where an answer's text is part of another's, it is named by its label alone.
+    alone = {
+        label: "" if any(name != other and name in other for other in folded.values()) else names[label]
+        for label, name in folded.items()
+    }
     plain = _without_quotes(text, {*answers, *names.values()})
     meant: dict[str, str] = {}
     for sentence in (" ".join(piece.split()) for piece in _SENTENCE.split(plain)):
         bare = _MARKDOWN.sub("", sentence)
-        if not bare.strip() or _doubts(bare, names.values()):
+        lower = _folded(bare)
+        # Few sentences name an answer at all, and the patterns are dear.
+        named = [one for one in names if one not in meant and (one in bare or (alone[one] and folded[one] in lower))]
+        if not named or _doubts(bare, names.values()):
             continue
-        for label, name in names.items():
-            part_of_another = any(name != other and name.casefold() in other.casefold() for other in names.values())
-            if label not in meant and _says_correct(bare, label, "" if part_of_another else name):
+        for label in named:
+            if any(says.search(bare) for says in _says_correct(label, alone[label])):
                 meant[label] = sentence
     if own in meant:
         return None
@@ -90,16 +99,27 @@ def _name(answer: str) -> str:
     return re.sub(r"^(?:an?|the) (?=\S)", "", plain, flags=re.IGNORECASE)
 
 
-def _doubts(sentence: str, names: Collection[str]) -> bool:
+def _folded(text: str) -> str:
+    """The text such that whatever a pattern finds in it without regard to case stands in it letter by letter."""
+    return text.casefold().replace("ı", "i")  # the one letter that patterns take for another and casefold does not
+
+
+def _doubts(sentence: str, names: Iterable[str]) -> bool:
     """Whether a sentence denies, asks, supposes or reports, by its words outside the answers' own."""
     for name in sorted(names, key=len, reverse=True):
         if " " in name:  # one word, such as no, may be the sentence's own
-            sentence = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", sentence, flags=re.IGNORECASE)
+            sentence = _words_of(name).sub(" ", sentence)
     return _DOUBT.search(_OWN_VOICE.sub("I", sentence)) is not None
 
 
-def _says_correct(sentence: str, label: str, name: str) -> bool:
-    """Whether a sentence says of an answer that it is the correct one, or concedes to it."""
+@lru_cache(maxsize=4096)
+def _words_of(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+
+
+@lru_cache(maxsize=4096)
+def _says_correct(label: str, name: str) -> tuple[re.Pattern[str], ...]:
+    """What a sentence holds that says of an answer that it is the correct one, or concedes to it."""
     bare = rf"\(?{re.escape(label)}\b\)?(?!['’])"
     called = rf"(?i:answer|option|choice|debater|consultant)\s+{bare}"
     marks = r"[\"'“”‘’]*"
@@ -107,20 +127,18 @@ def _says_correct(sentence: str, label: str, name: str) -> bool:
     heads = [(rf"(?:{called}|(?<!\w){bare})", _ENDS), (called, "")]
     if name:
         heads += [(whole, ""), (rf"(?:{called}|{bare})\s*[:,(–-]+\s*{whole}\)?", "")]
+    patterns = []
     for head, ends in heads:
-        if re.search(rf"(?<!\w)(?<!\d[.,]){head},? (?i:is|must be|has to be) (?i:{_SURE}{_RIGHT})", sentence):
-            return True
+        patterns.append(rf"(?<!\w)(?<!\d[.,]){head},? (?i:is|must be|has to be) (?i:{_SURE}{_RIGHT})")
         after = ends or r"(?!\w)"
         lead = (
             r"(?i:(?:(?:correct|right|true|best|my|final) (?:answer|option|choice)|\bthe answer) "
             rf"(?:{_SURE}is|must be|has to be):?)"
         )
-        if re.search(rf"{lead} (?i:{_SURE}){head}{after}", sentence):
-            return True
+        patterns.append(rf"{lead} (?i:{_SURE}){head}{after}")
         given_up = r"(?: (?!points?\b|floor\b|time\b|word\b|that\b)\w+){0,3} (?:to|with|for)"
-        if re.search(rf"(?i:\bi (?:concede|yield|agree){given_up}) {head}{after}{_NOT_A_POINT}", sentence):
-            return True
-    return False
+        patterns.append(rf"(?i:\bi (?:concede|yield|agree){given_up}) {head}{after}{_NOT_A_POINT}")
+    return tuple(map(re.compile, patterns))
 
 
 def _without_quotes(text: str, names: set[str]) -> str:
