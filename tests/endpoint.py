@@ -4,6 +4,7 @@ Tests tell it what to answer: replies are taken from a queue, and the default re
 A reply is a dictionary; all of its entries may be left out.
 
     text        the completion's text
+    digest      begin the text with a digest of the messages, and end it with a verdict that follows from the digest
     message     entries that replace those of the message
     finish      finish_reason
     logprobs    the choice's logprobs.content, sent only where log-probabilities are asked for
@@ -21,6 +22,7 @@ A reply is a dictionary; all of its entries may be left out.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import subprocess
 import sys
@@ -75,12 +77,21 @@ def running() -> Iterator[Endpoint]:
 
 # ---- the server's side --------------------------------------------------------------------------
 
+
+def digest_of(asked: dict[str, Any]) -> str:
+    """A name of the messages that a completion was asked for."""
+    return hashlib.sha256(json.dumps(asked["messages"]).encode()).hexdigest()[:16]
+
+
 _queue: deque[dict[str, Any]] = deque()
 _state: dict[str, Any] = {"then": {}, "requests": [], "open": set(), "most": 0}
 
 
 def _completion(reply: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": reply.get("text", "Hello."), **reply.get("message", {})}
+    text = reply.get("text", "Hello.")
+    if reply.get("digest"):
+        text = f"{digest_of(asked)}\nAnswer: {'AB'[int(digest_of(asked)[0], 16) % 2]}\nConfidence: 80%"
+    message = {"role": "assistant", "content": text, **reply.get("message", {})}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": reply.get("finish", "stop")}
     if asked.get("logprobs") and "logprobs" in reply:
         choice["logprobs"] = {"content": reply["logprobs"]}
@@ -127,7 +138,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             body = json.loads(data) if data else None
             more: dict[str, str] = {}
             if path.endswith("/chat/completions"):
-                _state["requests"].append({"path": path, "headers": headers, "body": body})
+                _state["requests"].append({"path": path, "headers": headers, "body": body, "digest": digest_of(body)})
                 open_requests = _state["open"]
                 open_requests.add(writer)
                 _state["most"] = max(_state["most"], len(open_requests))
