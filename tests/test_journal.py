@@ -7,9 +7,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from oversight.errors import RunDirectoryError, TurnFailed
 from oversight.runs.durable import GroupCommit
@@ -296,3 +302,112 @@ def test_a_failed_write_is_the_error_of_its_waiters_alone():
         writer.close()
 
     asyncio.run(main())
+
+
+# ---- any order of calls, failures and crashes -----------------------------------------------------------
+
+KEYS = st.sampled_from("abcde")
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """The journal beside a dictionary that does what it promises."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.loop = asyncio.new_event_loop()
+        self.stored, self.refused, self.made = {}, set(), Counter()
+        self.retry = False
+        self.abandoned = []
+        self.open()
+
+    def open(self):
+        self.journal = Journal(Path(self.folder.name) / "journal.sqlite", retry_refused=self.retry)
+
+    def produce(self, key, failure):
+        async def made():
+            self.made[key] += 1
+            await asyncio.sleep(0)
+            value = {"number": self.made[key], "dollars": 0.25}
+            return {**value, "failure": "no reply"} if failure else value
+
+        return made
+
+    def owed(self, key):
+        return key not in self.stored or (self.retry and key in self.refused)
+
+    @rule(key=KEYS, failure=st.booleans(), askers=st.integers(1, 3))
+    def call(self, key, failure, askers):
+        before, owed = self.made[key], self.owed(key)
+
+        async def ask():
+            return await asyncio.gather(
+                *(self.journal.once(key, "m", self.produce(key, failure)) for _ in range(askers))
+            )
+
+        found = self.loop.run_until_complete(ask())
+        assert self.made[key] == before + owed
+        if owed:
+            self.stored[key] = {
+                "number": self.made[key],
+                "dollars": 0.25,
+                **({"failure": "no reply"} if failure else {}),
+            }
+            self.refused.discard(key)
+            if failure:
+                self.refused.add(key)
+        assert found == [self.stored[key]] * askers
+
+    @precondition(lambda self: self.stored)
+    @rule(data=st.data())
+    def refuse(self, data):
+        key = data.draw(st.sampled_from(sorted(self.stored)))
+        self.loop.run_until_complete(self.journal.refuse(key))
+        self.refused.add(key)
+
+    @rule(key=KEYS)
+    def crash_in_a_call(self, key):
+        """The process ends while a call is in flight: what was not stored is owed again, and nothing else."""
+
+        async def for_ever():
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def begin():
+            asking = asyncio.ensure_future(self.journal.once(key, "m", for_ever))
+            await asyncio.sleep(0.001)
+            return asking
+
+        self.abandoned.append((self.loop.run_until_complete(begin()), self.journal))
+        self.open()
+
+    @rule(retry=st.booleans())
+    def start_again(self, retry):
+        self.loop.run_until_complete(self.journal.close())
+        self.retry = retry
+        self.open()
+
+    @invariant()
+    def what_is_stored_is_found(self):
+        for key, value in self.stored.items():
+            assert self.journal.get(key) == (None if self.owed(key) else value)
+        assert self.journal.spent() == 0.25 * sum(self.made.values())
+
+    def teardown(self):
+        async def end():
+            for asking, _ in self.abandoned:
+                asking.cancel()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            for journal in [self.journal, *(one for _, one in self.abandoned)]:
+                await journal.close()
+
+        self.loop.run_until_complete(end())
+        self.loop.close()
+        self.folder.cleanup()
+
+
+TestJournalMachine = JournalMachine.TestCase
+TestJournalMachine.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)

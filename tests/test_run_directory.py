@@ -10,6 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -184,6 +188,85 @@ def test_a_folder_of_something_else_is_refused_untouched(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"not empty and has no run\.json"):
         play(folder)
     assert list(folder.iterdir()) == [folder / "thesis.tex"]
+
+
+@pytest.mark.parametrize("format", [0, 2, "1", None])
+def test_a_folder_of_another_version_is_refused_untouched(whole, tmp_path, format):
+    """What another version wrote in another form is not guessed at."""
+    folder = copy_of(whole, tmp_path)
+    kept = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**kept, "format": format}))
+    before = contents(folder)
+    with pytest.raises(RunDirectoryError, match=f"was written in format {format!r}, and this version of oversight"):
+        play(folder)
+    assert contents(folder) == before
+
+
+def test_records_of_an_earlier_version_are_gone_on_with(whole, tmp_path):
+    """Fields that records and turns did not have once are taken to be empty."""
+    folder = copy_of(whole, tmp_path)
+    lines = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+    for line in lines:
+        for turn in line["turns"]:
+            for name in ("seconds", "consulted", "beliefs", "stops", "tree", "readings", "private"):
+                turn.pop(name, None)
+    (folder / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]))
+    play(folder)
+    assert records(folder).keys() == records(whole).keys()
+    assert records(folder)[lines[-1]["id"]] == records(whole)[lines[-1]["id"]]
+
+
+def test_a_folder_that_may_not_be_written_is_one_line_and_stays(whole):
+    """Tried by a process without rights to it: everything is allowed to the superuser."""
+    with tempfile.TemporaryDirectory() as outside:
+        folder = Path(shutil.copytree(whole, Path(outside) / "run"))
+        os.chmod(outside, 0o755)
+        for path in (folder, *folder.iterdir()):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        before = contents(folder)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            try:
+                play(folder)
+                said = "played"
+            except RunDirectoryError as error:
+                said = str(error)
+            except BaseException as error:
+                said = f"not ours: {error!r}"
+            os.write(write, said.encode())
+            os._exit(0)
+        os.close(write)
+        os.waitpid(child, 0)
+        said = os.read(read, 65536).decode()
+        os.close(read)
+        assert str(folder) in said
+        assert "Permission denied" in said
+        assert "\n" not in said
+        assert contents(folder) == before
+        folder.chmod(0o755)
+
+
+def test_a_clock_that_goes_back_changes_nothing(whole, tmp_path, monkeypatch):
+    """Times are kept for a reader, and nothing follows from them."""
+    clock = count(2_000_000_000, -86_400)
+
+    class Backwards(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.fromtimestamp(next(clock), tz)
+
+    monkeypatch.setattr("oversight.runs.moderator.datetime", Backwards)
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    folder = tmp_path / "run"
+    play(folder)
+    lines = (folder / "episodes.jsonl").read_text().splitlines(keepends=True)
+    assert json.loads(lines[0])["finished"] > json.loads(lines[-1])["finished"]
+    (folder / "episodes.jsonl").write_text("".join(lines[:2]))
+    play(folder)
+    assert records(folder) == records(whole)
 
 
 @pytest.mark.parametrize("left", [[".lock"], [".run.json.part"], [".lock", ".run.json.part"]])

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["RunDirectory", "differences", "holds", "read_episodes", "read_json"]
 
 
+FORMAT = 1
+"""Of what a folder holds: it changes where an earlier version's folder can no longer be gone on with."""
+
 _EPISODE = {"id", "purpose", "status"}
 """What a line must hold to be an episode's record."""
 
@@ -145,6 +148,11 @@ def holds(file: Path, configuration: Any, what: str) -> bool:
     there = read_json(file)
     if not isinstance(there, dict) or "configuration" not in there:
         raise RunDirectoryError(f"{file}: is not a {what}'s configuration; choose another --log-dir")
+    if there.get("format") != FORMAT:
+        raise RunDirectoryError(
+            f"{file}: was written in format {there.get('format')!r}, and this version of oversight writes {FORMAT}: go "
+            "on with the version that wrote it, or choose another --log-dir"
+        )
     found = differences(there["configuration"], configuration)
     if found:
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
@@ -225,7 +233,7 @@ class RunDirectory:
         """Id of each finished episode, and its status."""
         try:
             if not holds(self.path / "run.json", here, "run"):
-                kept = {"format": 1, "configuration": here, "versions": dict(versions), "command": list(command)}
+                kept = {"format": FORMAT, "configuration": here, "versions": dict(versions), "command": list(command)}
                 write_json(self.path / "run.json", kept)
             self._read_to = 0
             self._file = (self.path / "episodes.jsonl").open("ab", buffering=0)

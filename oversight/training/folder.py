@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import RunDirectoryError
-from ..runs.directory import holds, read_lines, write_json
+from ..runs.directory import FORMAT, holds, read_lines, write_json
 
 __all__ = ["TrainingFolder"]
 
@@ -64,7 +64,7 @@ class TrainingFolder:
             ) from None
         try:
             if not held:
-                kept = {"format": 1, "configuration": here, "versions": dict(versions), "command": list(command)}
+                kept = {"format": FORMAT, "configuration": here, "versions": dict(versions), "command": list(command)}
                 write_json(self.path / "train.json", kept)
             path = self.path / "results.jsonl"
             self.results: list[dict[str, Any]] = list(read_lines(path))
