@@ -506,6 +506,7 @@ class _Work:
             preferred = _preferred(item, self.settings.labels)
             if preferred is None:
                 continue
+            item["pair"] = True
             chosen, rejected = (item[name] for name in preferred)
             prompt = Prompt(item["text"], item["structure"], item["lineage"])
             comparisons.append(Comparison(prompt, Reply(chosen), Reply(rejected)))
