@@ -17,6 +17,8 @@ __all__ = ["ArmReport", "Prediction", "RoundReport", "arm_reports", "difference"
 
 LEAST_QUERIES = 10
 """Valid queries below which nothing is said about collapse: the entropy of few is small anyway."""
+LEAST_DIVERSITY = 0.25
+"""Below this share of the effective forms of as many questions of the arena's own, queries have collapsed."""
 LEAST_ITEMS, LEAST_LINEAGES = 10, 5
 """Below these on either side, no prediction is stated."""
 LEAST_LOOPS = 3
@@ -73,9 +75,8 @@ class RoundReport:
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as JSON values, None for what there is not."""
-        estimates = (
-            "success held_out earlier verdicts wrong_found right_left corrected fixed broken".split()  # noqa: SIM905
-        )
+        estimates = ("success", "held_out", "earlier", "verdicts", "wrong_found", "right_left")
+        estimates += ("corrected", "fixed", "broken")
         found = self.diversity
         return {
             "round": self.round,
@@ -155,13 +156,13 @@ def _estimate(one: Estimate) -> dict[str, Any]:
 # ---- round by round -----------------------------------------------------------------------------------
 
 
-def arm_reports(results: Sequence[Record], held_out: Sequence[str]) -> tuple[ArmReport, ...]:
+def arm_reports(results: Sequence[Record], held_out: Mapping[str, str]) -> tuple[ArmReport, ...]:
     """The report of each critic, in the order in which they were first played.
 
     Parameters
     ----------
     results : finished rounds.
-    held_out : ids of the questions that accuracy was measured on.
+    held_out : the questions that accuracy was measured on, by id, in order: the arena's own.
     """
     arms = []
     for critic in dict.fromkeys(one["critic"] for one in results):
@@ -169,8 +170,8 @@ def arm_reports(results: Sequence[Record], held_out: Sequence[str]) -> tuple[Arm
         for one in results:
             if one["critic"] == critic:
                 lines[one["round"]].append(one)
-        rounds = tuple(_round(number, lines[number], held_out) for number in sorted(lines))
-        arms.append(ArmReport(critic, rounds, _collapsed(rounds)))
+        rounds = tuple(_round(number, lines[number], list(held_out)) for number in sorted(lines))
+        arms.append(ArmReport(critic, rounds, _collapsed(rounds, len(lines[0]), list(held_out.values()))))
     return tuple(arms)
 
 
@@ -195,7 +196,7 @@ def _round(number: int, lines: Sequence[Record], held_out: Sequence[str]) -> Rou
         for line in lines
         for lineage, value in zip(line["earlier_lineages"], line["earlier"], strict=True)
     ]
-    pairs = [item for _, item in items if _is_pair(item)]
+    pairs = [item for _, item in items if "pair" in item]
     return RoundReport(
         round=number,
         success=share(items, "wrong"),
@@ -212,13 +213,12 @@ def _round(number: int, lines: Sequence[Record], held_out: Sequence[str]) -> Rou
         fixed=share(judged, "refined right", "wrong"),
         broken=share(judged, "refined wrong", "right"),
         pairs=sum(line["pairs"] for line in lines),
-        pairs_right=sum(bool(item["refined_right"]) and not item["right"] for item in pairs),
+        pairs_right=sum(
+            item["right"] != item["refined_right"] and item["refined_right"] == (item["pair"] == "second")
+            for item in pairs
+        ),
         failed=sum(line["failed"] for line in lines),
     )
-
-
-def _is_pair(item: Record) -> bool:
-    return item.get("pair") is True
 
 
 def _mean(values: Sequence[tuple[Hashable, int | None]]) -> Estimate:
@@ -262,23 +262,25 @@ def _value(item: Record, name: str) -> float:
             return math.nan if refined is None else float(refined == (name == "refined right"))
 
 
-def _collapsed(rounds: Sequence[RoundReport]) -> tuple[str, ...]:
-    """Where the attacker's queries have become alike, said once a sign."""
-    found, most = [], 0.0
+def _collapsed(rounds: Sequence[RoundReport], loops: int, own: Sequence[str]) -> tuple[str, ...]:
+    """Where the attacker's queries have become alike, the first round of either sign."""
+    from ..training.queries import diversity
+
+    found = []
     for one in rounds:
-        if one.diversity is None or one.diversity.queries < LEAST_QUERIES:
+        if one.diversity is None or one.diversity.queries < LEAST_QUERIES * loops:
             continue
-        now = one.diversity.effective
-        if now < most / 2:
+        usual = diversity(own[: one.diversity.queries // loops]).effective
+        if one.diversity.effective < usual * LEAST_DIVERSITY:
             found.append(
-                f"collapse in round {one.round}: its forms are as diverse as {now:.1f} equally frequent ones, less than "
-                f"half of the {most:.1f} of an earlier round"
+                f"collapse in round {one.round}: its forms are as diverse as {one.diversity.effective:.1f} equally "
+                f"frequent ones, less than a quarter of the {usual:.1f} of as many questions of the arena's own"
             )
             break
-        most = max(most, now)
     for one in rounds:
-        if one.fresh is not None and one.fresh < 0.5 and one.queries >= LEAST_QUERIES:
-            found.append(f"collapse in round {one.round}: {100 * (1 - one.fresh):.0f} % of its queries were asked before")
+        if one.fresh is not None and one.fresh < 0.5 and one.queries >= LEAST_QUERIES * loops:
+            share = 100 * (1 - one.fresh)
+            found.append(f"collapse in round {one.round}: {share:.0f} % of its queries had been asked before")
             break
     return tuple(found)
 
@@ -307,14 +309,14 @@ def predictions(results: Sequence[Record], trained: bool) -> tuple[Prediction, .
     wrong = [(line, item) for line, item in items if item["right"] is False]
     right = [(line, item) for line, item in items if item["right"] is True]
     found = [
-        compared("wrong answers put right: verdict right - wrong", wrong, "verdict right", "refined right"),
+        compared("wrong put right: verdict right - wrong", wrong, "verdict right", "refined right"),
         compared(
-            "wrong answers put right: critic's answer right - wrong",
+            "wrong put right: its answer right - wrong",
             [(line, item) for line, item in wrong if item.get("corrected") is not None],
             "corrected right",
             "refined right",
         ),
-        compared("right answers spoilt: verdict right - wrong", right, "verdict right", "refined wrong"),
+        compared("right spoilt: verdict right - wrong", right, "verdict right", "refined wrong"),
     ]
     if trained:
         found.append(_over_loops(results))
@@ -358,7 +360,7 @@ def difference(
 
 def _over_loops(results: Sequence[Record]) -> Prediction:
     """Held-out gain per unit of the critic's accuracy: the mean of the slopes of all seeds, t interval over seeds."""
-    what = "held-out gain per accuracy of verdicts, over critics"
+    what = "held-out gain per accuracy of verdicts"
     loops: dict[tuple[int, str], list[Record]] = defaultdict(list)
     for line in results:
         loops[line["seed"], line["critic"]].append(line)

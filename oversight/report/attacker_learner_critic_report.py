@@ -160,12 +160,13 @@ def plot_loops(result: AttackerLearnerCritic, path: str | Path) -> None:
                 )
                 axes.set_ylim(-3, 103)
             forms = [(one.round, one.diversity.effective) for one in arm.rounds if one.diversity is not None]
-            panels[1, 0].plot(*zip(*forms, strict=True), color=colour, marker="o", markersize=4, linewidth=1.2)
-            panels[1, 0].set_ylim(bottom=0)
+            if forms:
+                panels[1, 0].plot(*zip(*forms, strict=True), color=colour, marker="o", markersize=4, linewidth=1.2)
             judged = [(one.round, 100 * one.balanced) for one in arm.rounds if one.balanced is not None]
             if judged:
                 panels[1, 1].plot(*zip(*judged, strict=True), color=colour, marker="o", markersize=4, linewidth=1.2)
-            panels[1, 1].set_ylim(-3, 103)
+        panels[1, 0].set_ylim(bottom=0)
+        panels[1, 1].set_ylim(-3, 103)
         for axes in panels[1]:
             axes.set_xlabel("round")
         panels[0, 0].xaxis.get_major_locator().set_params(integer=True)

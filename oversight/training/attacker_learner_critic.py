@@ -204,7 +204,7 @@ def attacker_learner_critic(
         asyncio.run(work.carry_out(agents, connections, cost_limit))
         results = list(folder.results)
     pairs = tuple(sorted((path / "preferences").glob("*.jsonl")))
-    arms = arm_reports(results, [one.id for one in questions.held_out])
+    arms = arm_reports(results, {one.id: one.text for one in questions.held_out})
     return AttackerLearnerCritic(arms, predictions(results, trained), path, chosen, who, pairs, trained)
 
 
@@ -496,17 +496,17 @@ class _Work:
         state.refused = [
             {"text": text, "reason": reason} for reason, texts in result["invalid"].items() for text in texts if text
         ]
-        outcomes = {True: "right", False: "wrong"}
+        outcomes = {True: "right", False: "wrong", None: "not known"}
         comparisons, rows, found = [], [], []
         for item in result["items"]:
-            state.pool.append({**item, "outcome": outcomes.get(item.get("right"), "not known")})  # type: ignore[arg-type]
+            state.pool.append({**item, "outcome": outcomes[item.get("right")]})
             if item.get("verdict") == "wrong":
                 lesson = f"{item['text']}\nAnswer given: {item['answer']}\n{item['critique']}"
                 found.append((item.get("second_verdict") != "right", item["id"], lesson))
             preferred = _preferred(item, self.settings.labels)
             if preferred is None:
                 continue
-            item["pair"] = True
+            item["pair"] = preferred[0]
             chosen, rejected = (item[name] for name in preferred)
             prompt = Prompt(item["text"], item["structure"], item["lineage"])
             comparisons.append(Comparison(prompt, Reply(chosen), Reply(rejected)))
@@ -529,9 +529,7 @@ class _Work:
             if not number:
                 state.learner = state.learner.begun(self.taught, weights, chance, self.progress)
             elif state.comparisons:
-                state.learner = state.learner.tuned(
-                    state.comparisons, self.taught, weights, chance, self.progress
-                )
+                state.learner = state.learner.tuned(state.comparisons, self.taught, weights, chance, self.progress)
 
     async def _measured(self, seed: int, number: int, state: _State) -> dict[str, Any]:
         """The learner as it is now, on held-out questions and on queries of earlier rounds that were kept for this."""

@@ -107,8 +107,8 @@ class SearchAttacker(Agent):
     Each query is drawn anew with probability ``exploration``, evenly over depths, operators and operands.  Else a form
     (a question with its operands left out) is chosen by Thompson sampling: of each form that was asked, a draw from
     the Beta distribution of its rate of failures, the largest wins.  A question of that form, one that the learner
-    failed on if there is any, is changed in one operand, or with probability 0.3 in one operator.  Without
-    exploration it stays near what it began with.
+    failed on if there is any, is changed in one operand.  So new forms come from exploration alone: without it the
+    attacker never leaves the forms that it began with.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class SearchAttacker(Agent):
         for form in sorted(by_form):
             outcomes = [one["outcome"] for one in by_form[form]]
             rates[form] = chance.betavariate(1 + outcomes.count("wrong"), 1 + outcomes.count("right"))
-        best = by_form[max(rates, key=rates.__getitem__)]
+        best = by_form[max(rates, key=lambda form: rates[form])]
         parent = chance.choice([one for one in best if one["outcome"] == "wrong"] or best)
         return self._asked(self._mutated(parent["structure"]["expression"], chance)), int(parent["number"])
 
@@ -172,13 +172,8 @@ class SearchAttacker(Agent):
         return [chance.choice(self.operators), *(self._drawn(chance, one) for one in depths)]
 
     def _mutated(self, expression: Expression, chance: random.Random) -> Expression:
-        operands, operators = _places(expression)
-        if chance.random() < 0.3 and len(set(self.operators)) > 1:
-            place = chance.choice(operators)
-            others = sorted(set(self.operators) - {_at(expression, place)})
-        else:
-            place = chance.choice(operands)
-            others = [one for one in range(1, self.largest + 1) if one != _at(expression, place)]
+        place = chance.choice(_operands(expression))
+        others = [one for one in range(1, self.largest + 1) if one != _at(expression, place)]
         return _with(expression, place, chance.choice(others))
 
 
@@ -189,12 +184,11 @@ def _form(text: str) -> str:
 Place = tuple[int, ...]
 
 
-def _places(expression: Expression, at: Place = ()) -> tuple[list[Place], list[Place]]:
-    """Where operands and operators stand."""
+def _operands(expression: Expression, at: Place = ()) -> list[Place]:
+    """Where operands stand."""
     if isinstance(expression, int):
-        return [at], []
-    sides = [_places(expression[side], (*at, side)) for side in (1, 2)]
-    return [one for side in sides for one in side[0]], [(*at, 0), *(one for side in sides for one in side[1])]
+        return [at]
+    return [place for side in (1, 2) for place in _operands(expression[side], (*at, side))]
 
 
 def _at(expression: Expression, place: Place) -> Any:
@@ -305,7 +299,7 @@ class NetworkLearner(TrainableLearner):
         from safetensors.torch import load, save
 
         if not path.exists():
-            examples = [(prompt, reply, None) for prompt, reply in seeds]
+            examples: list[Example] = [(prompt, reply, None) for prompt, reply in seeds]
             examples += [(one.prompt, one.chosen, one.rejected) for one in comparisons]
             data = save(_descended(weights, examples, self.options, progress))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -334,9 +328,9 @@ def _descended(
     import torch
 
     read = [
-        (prompt.structure["expression"], wanted, None if rejected is None else _answer(rejected))
+        (prompt.structure["expression"], value, None if rejected is None else _answer(rejected))
         for prompt, chosen, rejected in examples
-        if (wanted := _answer(chosen)) is not None and "expression" in prompt.structure
+        if (value := _answer(chosen)) is not None and "expression" in prompt.structure
     ]
     free = {name: value.clone().requires_grad_() for name, value in weights.items()}
     if not read:
