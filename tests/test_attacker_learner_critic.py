@@ -89,8 +89,7 @@ def test_queries_are_numbered_lines_and_the_arena_sets_their_bounds():
 
 def test_diversity_is_that_of_the_formulas():
     one = diversity(["What is 1 + 2?", "What is 1 + 2?", "What is 3 * 2?", "What is (3 * 2) - 4?"])
-    words = "What is 1 + 2 ? What is 1 + 2 ? What is 3 * 2 ? What is ( 3 * 2 ) - 4 ?".split()
-    assert one.distinct_1 == len(set(words)) / len(words)
+    assert one.distinct_1 == 12 / 28  # What is ( 1 2 3 4 + * - ) ? in three times six words and once ten
     assert one.forms == 3
     assert one.entropy == pytest.approx(-(0.5 * math.log2(0.5) + 2 * 0.25 * math.log2(0.25)))
     assert diversity([]).distinct_2 is None
@@ -116,7 +115,9 @@ def _criticism(budget, said, seed=0):
     arena = find_arena(SMALL)
     part = arena.part("What is (3 + 4) * 2?")
     turns = (VisibleTurn("Learner", None, said),)
-    view = View("critic", "Critic", "", "", "What is (3 + 4) * 2?", (), (), None, (), structure=part.structure, turns=turns)
+    view = View(
+        "critic", "Critic", "", "", "What is (3 + 4) * 2?", (), (), None, (), structure=part.structure, turns=turns
+    )
     request = Speak(view, seed=seed, form="critique")
     return asyncio.run(arena.agent(f"bounded/{budget}").speak(request)).text
 
@@ -166,8 +167,8 @@ def scripted(**changes):
     def criticises(view):
         if "*" not in view.question:
             return "Fine.\nVerdict: right"
-        right = eval(view.question.removeprefix("What is ").removesuffix("?"))  # a test's own question
-        return "Good.\nVerdict: right" if str(right) in view.turns[-1].text else "You must multiply.\nVerdict: wrong"
+        right = find_arena(SMALL).part(view.question).truth
+        return "Good.\nVerdict: right" if right in view.turns[-1].text else "You must multiply.\nVerdict: wrong"
 
     roles = {"attacker": attacks, "learner": learns, "critic": criticises, **changes}
     return {name: Role(f"scripted {name}", says) for name, says in roles.items()}
@@ -269,7 +270,7 @@ def test_what_cannot_be_read_is_unscored_and_counts_for_nothing(tmp_path):
 
 def test_what_is_refused(tmp_path):
     roles = scripted()
-    with pytest.raises(ConfigurationError, match="does not take the seed question .*unreadable"):
+    with pytest.raises(ConfigurationError, match=r"does not take the seed question .*unreadable"):
         attacker_learner_critic("permutation", learner="bounded/3", attacker=roles["attacker"], log_dir=tmp_path / "a")
     with pytest.raises(ConfigurationError, match="neither people nor cascades"):
         attacker_learner_critic(critics=["human"], log_dir=tmp_path / "b")
@@ -312,15 +313,16 @@ def test_language_models_in_every_role(tmp_path, capsys):
             )
 
         served.answer(then=broken)
-        with pytest.raises(TurnFailed, match="round 1 with vllm/m: 1 calls failed .*repeat the command"):
+        with pytest.raises(TurnFailed, match=r"round 1 with vllm/m: 1 calls failed .*repeat the command"):
             go()
         asked = served.bodies()
         assert [line["round"] for line in lines(tmp_path / "a")] == [0]
         served.answer(then=replies)
         result = go()
         again = served.bodies()
-        paid = [json.dumps(body["messages"]) for body in asked if "check the learner" not in body["messages"][-1]["content"]]
-        assert not {json.dumps(body["messages"]) for body in again} & set(paid)
+        answered = [one for one in asked if "check the learner" not in one["messages"][-1]["content"]]
+        paid = {json.dumps(body["messages"]) for body in answered}
+        assert not {json.dumps(body["messages"]) for body in again} & paid
         served.answer(then=replies)
         assert go().arms == result.arms
         assert served.bodies() == []
@@ -335,8 +337,6 @@ def test_language_models_in_every_role(tmp_path, capsys):
     assert learnt  # held-out questions are answered with the lesson in context
     assert all("Answer: 72\nVerdict: wrong" in text for text in learnt)
     # The truth stands in no prompt but in the words of those who said it.
-    silent = [text for text in prompts if "8 * 9" in text and "Verdict" not in text.split("Question:")[1].split("<turn")[0]]
-    assert silent
     assert all("72" not in re.sub(r"<turn.*?</turn>", "", text, flags=re.DOTALL) for text in prompts)
 
 

@@ -75,8 +75,8 @@ class RoundReport:
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as JSON values, None for what there is not."""
-        estimates = ("success", "held_out", "earlier", "verdicts", "wrong_found", "right_left")
-        estimates += ("corrected", "fixed", "broken")
+        judged = ("verdicts", "wrong_found", "right_left", "corrected", "fixed", "broken")
+        estimates = ("success", "held_out", "earlier", *judged)
         found = self.diversity
         return {
             "round": self.round,
@@ -188,7 +188,9 @@ def _round(number: int, lines: Sequence[Record], held_out: Sequence[str]) -> Rou
 
     def share(rows: Sequence[tuple[int, Record]], value: str, of: str = "") -> Estimate:
         kept = [row for row in rows if not of or _value(row[1], of) == 1.0]
-        return clustered_mean([_value(item, value) for _, item in kept], [(seed, item["lineage"]) for seed, item in kept])
+        return clustered_mean(
+            [_value(item, value) for _, item in kept], [(seed, item["lineage"]) for seed, item in kept]
+        )
 
     held = [(question, value) for line in lines for question, value in zip(held_out, line["held_out"], strict=True)]
     old = [

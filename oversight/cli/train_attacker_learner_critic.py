@@ -15,8 +15,8 @@ def attacker_learner_critic(words: Sequence[str]) -> int:
     parser = Parser(
         "train attacker_learner_critic",
         "An attacker writes questions that a learner fails on, a critic who is not told the truth says what is wrong,\n"
-        "and the learner answers again and is trained on that (Huang et al. 2025).  As it is: a search, a small network\n"
-        "and bounded/2 on nested expressions, a minute on one core.  The same command goes on where it stopped.",
+        "the learner answers again and is trained on that (Huang et al. 2025).  As it is: a search, a small network\n"
+        "and bounded/2 on nested expressions.  The same command goes on where it stopped.",
         "oversight train attacker_learner_critic --critic bounded/1 --critic bounded/3 --plot loop.png",
     )
     who = parser.add_argument_group("who takes part: the arena's own agents, models as openai/NAME, file.py:Name")
@@ -75,9 +75,13 @@ def attacker_learner_critic(words: Sequence[str]) -> int:
     models.add_argument("--cost-limit", type=float, metavar="USD", help="stop before it could cost more")
     models.add_argument("--leave-failed", action="store_true", help="close rounds without the items whose calls failed")
     runs = parser.add_argument_group("how it runs")
-    runs.add_argument("--seeds", type=int, default=1, metavar="N", help="loops a critic, each with its own chance moves")
+    runs.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="loops a critic, each with its own chance moves"
+    )
     runs.add_argument("--seed", type=int, default=0, metavar="S", help="seed of questions and chance (default: 0)")
-    runs.add_argument("--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)")
+    runs.add_argument(
+        "--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)"
+    )
     runs.add_argument("--plot", metavar="PATH", help="a .png or .svg to draw")
     runs.add_argument("--json", action="store_true", help="print every number as JSON, and nothing else")
     arguments = parser.parse(words)

@@ -411,4 +411,3 @@ def _values(
         choices = torch.cat([_apply(weights, left, right), left[..., None]], dim=-1)
         values = torch.gather(choices, 2, level[..., None])[..., 0]
     return values[:, 0] * _SCALE
-

@@ -20,8 +20,8 @@ INSTRUCTIONS = {
         "them; a critic can err."
     ),
     "critic": (
-        "You check the learner's answer. You are not told the right answer: work it out, as far as you can. Say whether "
-        "the answer is wrong and where."
+        "You check the learner's answer. You are not told the right answer: work it out, as far as you can. Say "
+        "whether the answer is wrong, and where."
     ),
 }
 TASKS = {

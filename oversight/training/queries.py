@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..identity import digest
 from ..questions import Arena, Part
@@ -29,7 +30,7 @@ class Written:
 
 
 def read_queries(text: str, most: int) -> list[Written]:
-    """The questions of numbered lines, ``2. What is 3 + 4? (from 7)``; other lines, and those beyond ``most``, are none.
+    """The questions of numbered lines, ``2. What is 3 + 4? (from 7)``; ``most`` of them, and no other lines.
 
     Examples
     --------
@@ -97,7 +98,7 @@ def diversity(texts: Sequence[str]) -> Diversity:
     """
     words = [re.findall(r"[0-9]+|\w+|[^\w\s]", text) for text in texts]
     singles = [word for one in words for word in one]
-    pairs = [pair for one in words for pair in zip(one, one[1:], strict=False)]
+    pairs = [pair for one in words for pair in pairwise(one)]
     forms = Counter(form_of(text) for text in texts)
     shares = [count / len(texts) for count in forms.values()]
     return Diversity(
