@@ -17,7 +17,7 @@ __all__ = ["ArmReport", "Prediction", "RoundReport", "arm_reports", "difference"
 
 LEAST_QUERIES = 10
 """Valid queries below which nothing is said about collapse: the entropy of few is small anyway."""
-LEAST_DIVERSITY = 0.25
+LEAST_DIVERSITY = 1 / 6
 """Below this share of the effective forms of as many questions of the arena's own, queries have collapsed."""
 LEAST_ITEMS, LEAST_LINEAGES = 10, 5
 """Below these on either side, no prediction is stated."""
@@ -276,7 +276,7 @@ def _collapsed(rounds: Sequence[RoundReport], loops: int, own: Sequence[str]) ->
         if one.diversity.effective < usual * LEAST_DIVERSITY:
             found.append(
                 f"collapse in round {one.round}: its forms are as diverse as {one.diversity.effective:.1f} equally "
-                f"frequent ones, less than a quarter of the {usual:.1f} of as many questions of the arena's own"
+                f"frequent ones, less than a sixth of the {usual:.1f} of as many questions of the arena's own"
             )
             break
     for one in rounds:
