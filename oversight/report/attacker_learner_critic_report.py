@@ -32,27 +32,28 @@ def print_loops(result: AttackerLearnerCritic, out: Console) -> None:
         out.print(safe(f"critic {arm.critic}", "bold"), soft_wrap=True)
         out.print(rounds_table(arm))
         for warning in arm.warnings:
-            out.print(safe(f"! {warning}", "yellow"), soft_wrap=True)
-        out.print(safe(_counted(arm)), soft_wrap=True)
+            out.print(safe(f"! {warning}", "yellow"))
+        out.print(safe(_counted(arm)))
     out.print()
     out.print(predictions_table(result.predictions))
     for one in result.predictions:
         if one.effect is None:
-            out.print(safe(f"{one.what}: not stated: {one.reason}"), soft_wrap=True)
+            out.print(safe(f"{one.what}: not stated: {one.reason}"))
     loops = "1 loop" if settings.seeds == 1 else f"{settings.seeds} loops"
     lines = [
-        f"in %, {loops} a critic. attack: valid queries answered wrongly; own: accuracy after the round on queries of "
-        "this and earlier rounds that were kept from critic and training; forms: equally frequent ones of the same "
-        "entropy; dist-2: different word pairs a pair; new: not asked before; critic: balanced accuracy of its "
-        "verdicts; fixed: wrong answers put right by reading the critique",
-        "95 % intervals: attack and own clustered by lineage, the question that a query goes back to; held-out by "
-        "question",
+        f"in %, {loops} a critic, 95 % intervals: attack and own by lineage (the question a query goes back to), held-out "
+        "by question",
+        "attack: valid queries answered wrongly; own: accuracy after the round on queries, of this and earlier ones, "
+        "that were kept from critic and training",
+        "forms: equally frequent ones of the queries' entropy; dist-2: different word pairs a pair; new: not asked "
+        "before; critic: balanced accuracy of its verdicts; fixed: wrong answers put right by reading the critique",
         f"the learner was {'trained after each round' if result.trained else 'not trained: lessons in context alone'}; "
         f"pairs told apart by {'the critic' if settings.labels == 'critic' else 'truth'}",
-        f"preference pairs in TRL's columns: {result.folder}/preferences; every item: {result.folder}/results.jsonl",
     ]
     for line in lines:
-        out.print(safe(line), soft_wrap=True)
+        out.print(safe(line))
+    out.print(safe(f"pairs in TRL's columns: {result.folder}/preferences"), soft_wrap=True)
+    out.print(safe(f"every item: {result.folder}/results.jsonl"), soft_wrap=True)
 
 
 def rounds_table(arm: ArmReport) -> Table:
