@@ -41,8 +41,8 @@ def print_loops(result: AttackerLearnerCritic, out: Console) -> None:
             out.print(safe(f"{one.what}: not stated: {one.reason}"))
     loops = "1 loop" if settings.seeds == 1 else f"{settings.seeds} loops"
     lines = [
-        f"in %, {loops} a critic, 95 % intervals: attack and own by lineage (the question a query goes back to), held-out "
-        "by question",
+        f"in %, {loops} a critic, 95 % intervals: attack and own by lineage (the question a query goes back to), "
+        "held-out by question",
         "attack: valid queries answered wrongly; own: accuracy after the round on queries, of this and earlier ones, "
         "that were kept from critic and training",
         "forms: equally frequent ones of the queries' entropy; dist-2: different word pairs a pair; new: not asked "
