@@ -11,7 +11,8 @@ import os
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -301,7 +302,8 @@ class NetworkLearner(TrainableLearner):
         if not path.exists():
             examples: list[Example] = [(prompt, reply, None) for prompt, reply in seeds]
             examples += [(one.prompt, one.chosen, one.rejected) for one in comparisons]
-            data = save(_descended(weights, examples, self.options, progress))
+            with _one_thread():
+                data = save(_descended(weights, examples, self.options, progress))
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
             with part.open("wb") as file:
@@ -313,6 +315,19 @@ class NetworkLearner(TrainableLearner):
         learner = type(self)(self.name, self.options, self.working)
         learner._weights, learner._digest = load(data), hashlib.sha256(data).hexdigest()[:16]
         return learner
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Two threads are slower than one for so small a network, and far slower on cores that others use too."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 Example = tuple[Prompt, Reply, Reply | None]
