@@ -26,6 +26,7 @@ from oversight.agents import Agent
 from oversight.errors import ConfigurationError
 from oversight.identity import digest, seed_from
 from oversight.questions import Arena, Part, Question
+from oversight.training.expressions import expression_agent
 from oversight.views import View
 from oversight.working import Step, Working, bounded_agent
 
@@ -70,6 +71,16 @@ def operations(expression: Expression) -> Iterator[list[Any]]:
         yield from operations(expression[1])
         yield from operations(expression[2])
         yield expression
+
+
+def depth_of(expression: Expression) -> int:
+    """Levels of nesting; 0 for an operand."""
+    return 0 if isinstance(expression, int) else 1 + max(depth_of(expression[1]), depth_of(expression[2]))
+
+
+def operands_of(expression: Expression) -> list[int]:
+    """The operands, from left to right."""
+    return [expression] if isinstance(expression, int) else operands_of(expression[1]) + operands_of(expression[2])
 
 
 def with_operands(expression: Expression, operands: Iterator[int]) -> Expression:
@@ -220,7 +231,10 @@ class Arithmetic(Arena):
     """
 
     name = "arithmetic"
-    agents_help = "bounded/K  does K operations a turn, exactly, and checks K stated steps"
+    agents_help = (
+        "bounded/K  does K operations a turn, exactly, and checks K stated steps; attacker/search and learner/network "
+        "take part in oversight train attacker_learner_critic"
+    )
     default_debaters = ("bounded/3", "bounded/7", "bounded/1000")
     default_judges = ("bounded/1", "bounded/2")
     default_limit = 120
@@ -315,5 +329,22 @@ class Arithmetic(Arena):
     def speech_rules(self) -> str:
         return "Write the part as it stands in the question."
 
+    def admits(self, part: Part) -> bool:
+        expression = part.structure["expression"]
+        return (
+            depth_of(expression) <= self.depth
+            and all(1 <= operand <= self.largest for operand in operands_of(expression))
+            and all(operator in self.operators for operator, _, _ in operations(expression))
+        )
+
+    def query_rules(self) -> str:
+        return (
+            "A question is written as 'What is (3 + 4) - 2?': whole numbers, an operator between two sides, and "
+            f"parentheses around every operation inside another. Operands are 1 to {self.largest}, operators are among "
+            f"{' '.join(dict.fromkeys(self.operators))}, and operations are nested {self.depth} deep at most, the "
+            "outermost counted. A question that is anything else or larger does not count."
+        )
+
     def agent(self, name: str) -> Agent | None:
-        return bounded_agent(name, working)
+        made = expression_agent(name, working, render, self.depth, self.largest, self.operators)
+        return made or bounded_agent(name, working)

@@ -193,6 +193,14 @@ class Arena(BaseModel, ABC):
         """What a question that somebody has made up means here, where the arena can read it exactly; None elsewhere."""
         return None
 
+    def admits(self, part: Part) -> bool:
+        """Whether a question that somebody has made up is no larger than the arena's own can be."""
+        return True
+
+    def query_rules(self) -> str:
+        """How such a question is written and what it keeps to, for whoever makes questions up."""
+        return ""
+
     def verifies_quotes(self) -> bool:
         """Whether quotes can be checked against hidden material here."""
         return False

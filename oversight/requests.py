@@ -54,14 +54,15 @@ class Speak(Request):
     ----------
     limits : how long the speech is to be; None for no limit.
     rejected, fault : a speech that was outside the limits, and why; empty at the first try.
-    form : what is said: a ``speech``; ``parts``, numbered lines with simpler questions, or ``NONE``; or an ``answer``,
-        and nothing else.
+    form : what is said: a ``speech``; ``parts``, numbered lines with simpler questions, or ``NONE``; an ``answer``,
+        and nothing else; ``queries``, numbered lines with questions of the speaker's own; or a ``critique`` of the last
+        turn, which ends in a line ``Verdict: right`` or ``Verdict: wrong``.
     """
 
     limits: Limits | None = None
     rejected: str = ""
     fault: str = ""
-    form: Literal["speech", "parts", "answer"] = "speech"
+    form: Literal["speech", "parts", "answer", "queries", "critique"] = "speech"
 
     @property
     def key(self) -> str:

@@ -208,6 +208,8 @@ class BoundedAgent(Agent):
             return Speech(self._parts(view))
         if request.form == "answer":
             return self._answer(request)
+        if request.form == "critique":
+            return self._critique(request)
         working = self.working(view)
         if self.budget < working.units or view.position is None:
             steps = working.worked_out(self.budget)
@@ -254,6 +256,43 @@ class BoundedAgent(Agent):
         guess = random.Random(seed_from(request.seed, "guess")).choice(sorted(answer.text for answer in view.answers))
         return Speech(guess, notes=(f"a guess: {working.units} units of work are more than {self.budget}",))
 
+    def _critique(self, request: Speak) -> Speech:
+        """What its budget finds wrong with the last turn: the answer worked out, or as many of its steps checked.
+
+        Steps are checked in an order drawn under the request's seed, so that a larger budget checks what a smaller one
+        does.  At the first that does not follow, the rest of the budget goes into what rests on it.
+
+        Raises
+        ------
+        TurnFailed
+            if there is no turn to read, or the question is none of its arena's.
+        """
+        view = request.view
+        if not view.structure or not view.turns:
+            raise TurnFailed(f"{self.name} has nothing to criticise: it needs a question of its arena and an answer")
+        working, said = self.working(view), view.turns[-1].text
+        stated = working.read(said)
+        if (answer := _answer_line(said)) is not None:
+            stated[working.goal] = answer
+        if self.budget >= working.units:
+            values = dict(working.worked_out(self.budget))
+            found = [about for about, value in values.items() if stated.get(about, value) != value]
+            if stated.get(working.goal) == values[working.goal]:
+                return Speech("I have worked it out: the answer is right.\nVerdict: right")
+            return Speech(_fault(found or [working.goal], values, working.goal))
+        order = sorted(stated, key=working.rank)
+        random.Random(seed_from(request.seed, "checks")).shuffle(order)
+        left, checked = self.budget, 0
+        for about in order:
+            task = working.task(about, stated)
+            if task is None or not left:
+                continue
+            left, checked = left - 1, checked + 1
+            value = working.carry_out(task)
+            if value != stated[about]:
+                return Speech(_fault(*_mended(working, stated, about, value, left), working.goal))
+        return Speech(f"I have checked {checked} of {working.units} steps and found no mistake.\nVerdict: right")
+
     async def choose(self, request: Choose) -> Choice:
         """Its probabilities: certain, after checks, or even."""
         view = request.view
@@ -278,6 +317,38 @@ class BoundedAgent(Agent):
         seed = seed_from(request.seed, "checks")
         weights = weigh(working, list(arguments.values()), [values[label] for label in labels], self.budget, seed)
         return Choice(dict(zip(labels, weights, strict=True)), "engine")
+
+
+def _answer_line(text: str) -> int | None:
+    """The value of the last line ``Answer: 14``, or of a text that is a number and nothing else."""
+    found = re.findall(r"^(?:Answer:)?[ \t]*([-−]?[0-9]{1,400})[ \t]*\.?[ \t]*$", text, re.M)
+    return int(found[-1].replace("−", "-")) if found else None
+
+
+def _mended(
+    working: Working, stated: Mapping[str, int], about: str, value: int, budget: int
+) -> tuple[list[str], dict[str, int]]:
+    """Steps that change when one of them is put right, as far as the budget goes, and their values."""
+    values, changed = {**stated, about: value}, [about]
+    for later in sorted(stated, key=working.rank):
+        task = working.task(later, values)
+        if working.rank(later) <= working.rank(about) or task is None or task == working.task(later, stated):
+            continue
+        if not budget:
+            break
+        budget -= 1
+        values[later] = working.carry_out(task)
+        changed.append(later)
+    return changed, values
+
+
+def _fault(steps: Sequence[str], values: Mapping[str, int], goal: str) -> str:
+    """A critique that puts these steps right, and the answer if it is one of them."""
+    lines = ["This does not follow. It should be:"]
+    lines += [f"Step {number}: {about} = {values[about]}" for number, about in enumerate(steps, start=1)]
+    if goal in steps:
+        lines.append(f"Answer: {values[goal]}")
+    return "\n".join([*lines, "Verdict: wrong"])
 
 
 def _solved(text: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import ConfigurationError, UnknownName
 from .parsing import Parser
+from .train_attacker_learner_critic import attacker_learner_critic
 
 __all__ = ["TRAININGS", "train"]
 
@@ -136,6 +137,10 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 TRAININGS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "attacker_learner_critic": (
+        attacker_learner_critic,
+        "a learner on queries that it fails on, criticised by who does not know the truth",
+    ),
     "weak_to_strong": (weak_to_strong, "students of a weak supervisor, and the share of the gap that they recover"),
 }
 """By name: what carries it out, and what it does."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, overload
 
-from ..agents import Agent, CompositeAgent
+from ..agents import Agent, CompositeAgent, LanguageModelAgent
 from ..errors import BudgetExceeded, ConfigurationError, ContextTooLong, ModelError, TurnFailed
 from ..identity import digest
 from ..models import Completion, Model, ModelCall, ScoreCall, Scores
@@ -15,7 +17,7 @@ from ..requests import Choice, Choose, Speak, Speech
 from ..transcript import Usage, belief_from_dict, consulted_from_dict, reading_from_dict
 from .journal import Journal
 
-__all__ = ["Budget", "JournaledModel", "require_limit", "respond"]
+__all__ = ["Budget", "JournaledModel", "connected", "require_limit", "respond"]
 
 
 def require_limit(limit: float | None) -> None:
@@ -175,6 +177,21 @@ class JournaledModel(Model):
 
     async def close(self) -> None:
         await self.model.close()
+
+
+def connected(agents: Mapping[str, Agent], journal: Journal, budget: Budget, connections: int) -> dict[str, Agent]:
+    """The agents by name, their models' calls journaled, budgeted and limited by endpoint."""
+    places: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(connections))
+
+    def connect(agent: Agent) -> Agent:
+        if isinstance(agent, CompositeAgent):
+            return agent.with_members([connect(member) for member in agent.members])
+        if isinstance(agent, LanguageModelAgent):
+            endpoint = str(agent.model.describe().get("base_url", agent.model.name))
+            return agent.with_model(JournaledModel(agent.model, journal, budget, places[endpoint]))
+        return agent
+
+    return {name: connect(agent) for name, agent in agents.items()}
 
 
 @overload

@@ -6,16 +6,14 @@ import asyncio
 import importlib.metadata
 import platform
 import sqlite3
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..agents import Agent, CompositeAgent, LanguageModelAgent
 from ..agents.cascade import CascadeAgent
 from ..errors import ConfigurationError, RunDirectoryError
-from .calls import Budget, JournaledModel
+from .calls import Budget, connected
 from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, write_json
@@ -44,22 +42,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _connect(plan: Plan, directory: RunDirectory, budget: Budget, connections: int) -> dict[str, Agent]:
-    """The plan's agents, their models' calls journaled, budgeted and limited by endpoint."""
-    places: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(connections))
-
-    def connected(agent: Agent) -> Agent:
-        if isinstance(agent, CompositeAgent):
-            return agent.with_members([connected(member) for member in agent.members])
-        if isinstance(agent, LanguageModelAgent):
-            model = agent.model
-            endpoint = str(model.describe().get("base_url", model.name))
-            return agent.with_model(JournaledModel(model, directory.journal, budget, places[endpoint]))
-        return agent
-
-    return {name: connected(agent) for name, agent in plan.agents.items()}
 
 
 async def execute(
@@ -115,7 +97,7 @@ async def execute(
             shared=directory.journal if together else None,
             holder=session.person,
         )
-        agents = _connect(plan, directory, budget, connections)
+        agents = connected(plan.agents, directory.journal, budget, connections)
         cast = {name for _, casts in plan.entries for cast in casts for one in cast.values() for name in one}
         measured = {name for name, agent in plan.agents.items() if not agent.asks_people and not agent.is_composite}
         names = sorted(cast & measured)
