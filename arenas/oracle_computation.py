@@ -517,7 +517,7 @@ class OracleComputation(Arena):
             correct=0 if yes else 1,
             source=digest(structure, 12),
             structure=structure,
-            group=family,
+            group=f"answer {'yes' if yes else 'no'}",  # what is guaranteed for whom turns on it
         )
 
     def _numbers(self, draw: random.Random, family: str, yes: float) -> dict[str, float] | None:

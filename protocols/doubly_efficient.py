@@ -129,7 +129,7 @@ class DoublyEfficient(Protocol):
         instructions="""You are the prover. A computation asks an oracle one question after another, and each reply, 0
 or 1, may change what the oracle says next. You want its last bit to be 1, that is, the answer to be yes. A challenger
 may object to one of your claims; a verifier then finds out whether that claim is right, and that decides.""",
-        tasks={"claim": "State the probability that the oracle's next reply is 1, after the bits drawn so far."},
+        tasks={"state": "State the probability that the oracle's next reply is 1, after the bits drawn so far."},
     )
     challenger = Role(
         sees_material=False,
@@ -153,7 +153,7 @@ right: answer yes if it holds, no if it is off. If nobody objected, the answer i
         def is_over(transcript: Transcript) -> bool:
             return transcript[-1].text.endswith(OVER)
 
-        claim = self.prover.speaks(task="claim").but(limits=CLAIM)
+        claim = self.prover.speaks(task="state").but(limits=CLAIM)
         reply = self.challenger.speaks(task="answer").but(limits=ANSWER)
         bit = self.referee.speaks(task="draw")
         return repeat(claim >> reply >> bit, self.most_steps, until=is_over) >> self.judge.decides()

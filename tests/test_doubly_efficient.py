@@ -142,7 +142,7 @@ def test_questions_follow_from_the_seed_and_say_nothing_by_their_form():
     assert list(arena.questions(10, seed=1)) == list(questions[:10])
     assert len({one.id for one in questions}) == 300
     for family in FAMILIES:
-        yes = [one.correct == 0 for one in questions if one.group == family]
+        yes = [one.correct == 0 for one in questions if one.structure["family"] == family]
         assert stats.binomtest(sum(yes), len(yes)).pvalue > 0.001
     with pytest.raises(ConfigurationError, match="--limit"):
         arena.questions(None, seed=1)

@@ -162,7 +162,7 @@ def test_the_claim_in_question_is_the_part_picked_last():
         part_of("1. Trust me.")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 12), st.integers(0, 12), st.integers(2, 4), st.integers(0, 10**6), st.booleans())
 def test_estimates_agree_from_level_to_level(steps, budget, width, seed, doubting):
     """An honest and a doubting estimator contradict themselves by no more than rounding, flaw found or not."""
@@ -200,7 +200,7 @@ def test_debate_recovers_where_the_honest_side_can_find_the_flaw_and_fails_where
     half = played(tmp_path / "half", "debate(rounds=1)", 32, limit=50, debater="bounded/16", judge="bounded/1")
     assert 0.6 < accuracy(half) < 0.9
     few = played(tmp_path / "few", "debate(rounds=1)", 256, limit=25, debater="bounded/2", judge="bounded/1")
-    assert 0.4 < accuracy(few) < 0.6
+    assert 0.3 < accuracy(few) < 0.7
     # A judge that checks nothing learns nothing from those who only say so.
     unable = played(tmp_path / "unable", "debate(rounds=1)", 32, limit=5, debater="bounded/32", judge="bounded/0")
     assert accuracy(unable) == 0.5
