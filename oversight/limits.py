@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .quotes import TAG, find_quotes
 from .specification import parse_specification
 
-__all__ = ["Limits", "Measured"]
+__all__ = ["Form", "Limits", "Measured"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,66 @@ class Limits(BaseModel):
     def distance(self, text: str) -> float:
         """How far a speech is outside the limits: the sum of its excesses as shares of the limits; 0 inside."""
         return sum(off for _, off in self.faults(text))
+
+
+class Form(Limits):
+    """What a speech must look like where a protocol goes by it: so many lines, each of one form.
+
+    A speech of another form is asked for once more, with what is wrong with it; then the turn fails.  Nobody guesses
+    what it may have meant.
+
+    Examples
+    --------
+    >>> Form(pattern=r"0\\.[0-9]+", says="a probability").fault("perhaps 0.3")
+    "the line 'perhaps 0.3' is not a probability"
+    >>> Form(pattern=r".+", says="a claim", lines=2, numbered=True).fault("1. It rains.")
+    'it has 1 line, not 2'
+    """
+
+    pattern: str = Field(description="regular expression that each whole line matches, after its number")
+    says: str = Field(description="what a line is, in words")
+    lines: int = Field(default=1, ge=1, description="how many lines")
+    numbered: bool = Field(default=False, description="whether lines begin with 1., 2. and so on")
+    tries: int = Field(default=2, ge=1, description="how often it is asked for before the turn fails")
+    outside: Literal["keep", "fail"] = Field(default="fail", description="what becomes of a turn without the form")
+
+    def asked(self) -> str:
+        if self.numbered:
+            number = "1." if self.lines == 1 else f"1. to {self.lines}."
+            return f"Write {_count(self.lines, 'line')}, numbered {number}, each {self.says}, and nothing else."
+        return f"Write {self.says} and nothing else."
+
+    def read(self, text: str) -> list[re.Match[str]]:
+        """The match of each line, for a text without a fault.
+
+        Raises
+        ------
+        ValueError
+            if the text has a fault.
+        """
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if len(lines) != self.lines:
+            raise ValueError(f"it has {_count(len(lines), 'line')}, not {self.lines}")
+        found = []
+        for number, line in enumerate(lines, start=1):
+            rest = line
+            if self.numbered:
+                begins = re.match(r"([0-9]{1,3})[.):]\s+", line)
+                if begins is None or int(begins[1]) != number:
+                    raise ValueError(f"the line {line[:60]!r} does not begin with '{number}.'")
+                rest = line[begins.end() :]
+            match = re.fullmatch(self.pattern, rest, re.IGNORECASE)
+            if match is None:
+                raise ValueError(f"the line {rest[:60]!r} is not {self.says}")
+            found.append(match)
+        return found
+
+    def faults(self, text: str) -> list[tuple[str, float]]:
+        try:
+            self.read(text)
+        except ValueError as fault:
+            return [(str(fault), 1.0)]
+        return []
 
 
 def _count(number: int, name: str) -> str:
