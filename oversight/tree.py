@@ -105,7 +105,11 @@ class Node:
         """What a checker found of an answer; empty where nobody was asked."""
         if self.is_step or (self.holds is None and not self.unchecked):
             return ""
-        return f" (not checked: {self.unchecked})" if self.holds is None else f" (follows from its parts: {self.holds:.2f})"
+        return (
+            f" (not checked: {self.unchecked})"
+            if self.holds is None
+            else f" (follows from its parts: {self.holds:.2f})"
+        )
 
     def network(self) -> nx.DiGraph:
         """The tree as networkx: nodes are places, with the attributes ``question``, ``answer``, ``failed``, ``holds``.
@@ -134,7 +138,9 @@ def read_outline(text: str) -> Node | None:
     found: list[tuple[str, str, str]] = []
     for asked, said in zip(lines[::2], lines[1::2], strict=False):
         match = re.fullmatch(r" *(?:([0-9]+(?:\.[0-9]+)*)  )?(.+)", asked)
-        answer = re.fullmatch(r" *answer: (.*?)(?: \(as before\))?(?: \(follows from its parts: [01]\.[0-9]{2}\))?", said)
+        answer = re.fullmatch(
+            r" *answer: (.*?)(?: \(as before\))?(?: \(follows from its parts: [01]\.[0-9]{2}\))?", said
+        )
         if match is None:
             return None
         found.append((match[1] or "", match[2], "" if answer is None else answer[1]))

@@ -284,7 +284,6 @@ class BoundedAgent(Agent):
         weights = weigh(working, list(arguments.values()), [values[label] for label in labels], self.budget, seed)
         return Choice(dict(zip(labels, weights, strict=True)), "engine")
 
-
     def _holds(self, view: View) -> float:
         """How likely the last turn follows from those before it: certain after a unit of work, else even.
 

@@ -347,9 +347,7 @@ class EpisodeModerator:
         seed = seed_from(self.seed, self.episode.question.id, "check", stated, self.episode.sample)
         draw = (seat.index,) if seat.index else ()
         given = instance.step
-        request = Choose(
-            view, seed, self.episode.sample, draw, given.thinks, votes=given.votes, of_a_step=True
-        )
+        request = Choose(view, seed, self.episode.sample, draw, given.thinks, votes=given.votes, of_a_step=True)
         agent = self.agent_at(seat)
         try:
             with people.at(seat.name):
@@ -375,40 +373,44 @@ class EpisodeModerator:
             arguments.append((spoken[-1].answer, spoken[-1], steps))
         question = self.episode.question
 
-        async def check(asked: str, rests_on: Sequence[VisibleTurn], step: VisibleTurn) -> Choice | str:
-            return await self._check(
-                instance,
-                seat,
-                people,
-                question=question.text,
-                structure=question.structure,
-                asked=asked,
-                rests_on=rests_on,
-                step=step,
-            )
+        # By what is asked on which grounds, so that a step that several arguments share is asked about once.
+        asking: dict[tuple[str, ...], Awaitable[Choice | str]] = {}
 
-        waiting = []
+        def check(asked: str, rests_on: Sequence[VisibleTurn], step: VisibleTurn) -> tuple[str, ...]:
+            key = (asked, *(turn.text for turn in (*rests_on, step)))
+            if key not in asking:
+                asking[key] = self._check(
+                    instance,
+                    seat,
+                    people,
+                    question=question.text,
+                    structure=question.structure,
+                    asked=asked,
+                    rests_on=rests_on,
+                    step=step,
+                )
+            return key
+
+        keys: list[tuple[str, ...]] = []
         for answer, turn, steps in arguments:
             shown = [self._stated(f"Step {number}", step.text, turn) for number, step in enumerate(steps, start=1)]
             for number, step in enumerate(steps, start=1):
                 rests_on = [shown[other - 1] for other in step.rests_on]
-                waiting.append(check(f"Does step {number} hold?", rests_on, shown[number - 1]))
+                keys.append(check(f"Does step {number} hold?", rests_on, shown[number - 1]))
             conclusion = VisibleTurn("Conclusion", None, f"Answer: {question.answers[answer]}")
-            waiting.append(check("Does the answer follow from the steps?", shown, conclusion))
-        found = await gather_all(waiting)
+            keys.append(check("Does the answer follow from the steps?", shown, conclusion))
+        found = dict(zip(asking, await gather_all([*asking.values()]), strict=True))
 
-        left, made = iter(found), dict[int, Node]()
+        left, made = (found[key] for key in keys), dict[int, Node]()
         soundness: dict[int, float] = {}
         for answer, _, steps in arguments:
             parts = tuple(_marked(Node(step.text), next(left)) for step in steps)
-            node = _marked(
-                Node(f"Answer {self.label_of[answer]}", question.answers[answer], parts), next(left)
-            )
+            node = _marked(Node(f"Answer {self.label_of[answer]}", question.answers[answer], parts), next(left))
             made[answer] = node
             soundness[answer] = log_soundness(
                 [0.0 if one.holds is None else one.holds for one in (*parts, node)], how.rule
             )
-        choices = [one for one in found if isinstance(one, Choice)]
+        choices = [one for one in found.values() if isinstance(one, Choice)]
         probabilities = weighed(soundness, len(question.answers))
         ordered = sorted(made, key=self.episode.seating.labels.index)
         best = [answer for answer in ordered if math.isclose(probabilities[answer], max(probabilities), abs_tol=1e-9)]
