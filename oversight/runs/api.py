@@ -401,8 +401,8 @@ def require_able(plan: Plan) -> None:
             for name in [one for cast in casts for one in cast[step.seat.role.name]] if several else ():
                 if plan.agents[name].is_composite and plan.agents[name].asks_people:
                     raise ConfigurationError(
-                        f"{protocol.title}: its {step.seat.role.name} is asked many small questions, and {name} is sure "
-                        "or not of whole ones: cast human or one agent there"
+                        f"{protocol.title}: its {step.seat.role.name} is asked many small questions, and {name} is "
+                        "sure or not of whole ones: cast human or one agent there"
                     )
             if step.task == "criticise" and any(
                 plan.agents[name].asks_people for cast in casts for name in cast[step.seat.role.name]
