@@ -189,7 +189,11 @@ def test_the_checks_and_the_verdict_are_exactly_these(tmp_path):
         second = ("Step 2", f"So it is {value}.")
         expected += [
             ("Does step 2 hold?", [question, first, second], True),
-            ("Does the answer follow from the steps?", [question, first, second, ("Conclusion", f"Answer: {value}")], True),
+            (
+                "Does the answer follow from the steps?",
+                [question, first, second, ("Conclusion", f"Answer: {value}")],
+                True,
+            ),
         ]
     assert sorted(asked) == sorted(expected)
     verdict = verdict_of(record)
@@ -590,7 +594,8 @@ def test_a_person_in_a_seat_of_a_tree_does_as_a_machine_would(tmp_path, seat):
 def test_a_person_judges_step_by_step_and_is_asked_nothing_twice_after_stopping(tmp_path):
     asked = []
     for sitting in range(40):
-        front = people.Ruled(lambda one: arithmetic_person(one) if len(front.asked) < 2 else Stopped())
+        replies = iter([arithmetic_person])  # to one request; then the person stops
+        front = people.Ruled(lambda one, left=replies: next(left, lambda _: Stopped())(one))
         session = SessionOptions(front=front, name="ada")
         records = play(tmp_path / "run", "human", arena=Arithmetic(depth=2), session=session)
         asked += [request_to_json(one.request)["view"] for one in front.asked[:1]]
