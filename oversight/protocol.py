@@ -257,14 +257,14 @@ class Recursion:
         """How many questions are split at most: each takes two requests, and one part at least."""
         if self.depth is None or self.budget is None:
             return 0
-        return min(sum(self.most_parts**level for level in range(self.depth)), max(self.budget - 1, 0) // 2)
+        return min(int(sum(self.most_parts**level for level in range(self.depth))), max(self.budget - 1, 0) // 2)
 
     @property
     def most_requests(self) -> int:
         """How many requests are made at most, those of the checker included."""
         if self.depth is None or self.budget is None:
             return 0
-        tree = min(self.budget, 2 * self.most_splits + self.most_parts**self.depth)
+        tree = min(self.budget, 2 * self.most_splits + int(self.most_parts**self.depth))
         return tree + (self.most_splits if self.checker is not None else 0)
 
 
@@ -367,7 +367,7 @@ class Step(Graph):
         if self.critic is not None:
             yield Step(self.critic, "speech", heard_by=(self.seat,), task="criticise")
         if self.most_steps and self.preferred_by not in (None, self.seat, self.critic):
-            yield Step(self.preferred_by, "speech", heard_by=(), task="rank")  # type: ignore[arg-type]  # not None
+            yield Step(self.preferred_by, "speech", heard_by=(), task="rank")
 
 
 @dataclass(frozen=True)
