@@ -24,6 +24,7 @@ from .transcript import Transcript
 
 __all__ = [
     "Branch",
+    "Checks",
     "Consultant",
     "Debater",
     "Graph",
@@ -41,6 +42,7 @@ __all__ = [
     "repeat",
     "solves",
     "together",
+    "verifies",
 ]
 
 StepKind = Literal["speech", "claim", "verdict", "solution"]
@@ -239,6 +241,8 @@ class Recursion:
     depth : levels below the question, at most; the check refuses None.
     most_parts : parts of one question, at most.
     budget : requests for the whole tree, at most; the check refuses None.
+    checker : the seat that is asked of every question that was split whether its answer follows from those of its
+        parts, beside the budget; None for nobody.
     """
 
     decomposer: Seat
@@ -246,6 +250,43 @@ class Recursion:
     depth: int | None
     most_parts: int
     budget: int | None
+    checker: Seat | None = None
+
+    @property
+    def most_splits(self) -> int:
+        """How many questions are split at most: each takes two requests, and one part at least."""
+        if self.depth is None or self.budget is None:
+            return 0
+        return min(int(sum(self.most_parts**level for level in range(self.depth))), max(self.budget - 1, 0) // 2)
+
+    @property
+    def most_requests(self) -> int:
+        """How many requests are made at most, those of the checker included."""
+        if self.depth is None or self.budget is None:
+            return 0
+        tree = min(self.budget, 2 * self.most_splits + int(self.most_parts**self.depth))
+        return tree + (self.most_splits if self.checker is not None else 0)
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How a verdict is put together from checks of single steps.
+
+    Parameters
+    ----------
+    of : the seats whose arguments are checked, step by step, and whether the answer follows from the steps.
+    most_steps : steps of one argument, at most.
+    rule : how likely an argument is to be sound: the product of the probabilities that its steps hold, or the least.
+    """
+
+    of: tuple[Seat, ...]
+    most_steps: int
+    rule: Literal["product", "minimum"] = "product"
+
+    @property
+    def most_requests(self) -> int:
+        """How many checks are made at most: of every step, and of what follows from them."""
+        return len(self.of) * (self.most_steps + 1)
 
 
 @dataclass(frozen=True)
@@ -274,6 +315,9 @@ class Step(Graph):
     votes : how many draws a verdict is the shares of; 0 leaves it to the agent.
     explains : whether the reasons for a verdict are public to the seats that hear it.
     recursion : of a solution, how the question is split.
+    most_steps : of a speech that is an argument in numbered steps, how many of them at most; 0 for any other.
+    critic : the seat that criticises each candidate, after which its speaker writes it again; None for nobody.
+    checks : of a verdict that is put together from checks of single steps, how.
     """
 
     seat: Seat
@@ -292,6 +336,9 @@ class Step(Graph):
     votes: int = 0
     explains: bool = False
     recursion: Recursion | None = None
+    most_steps: int = 0
+    critic: Seat | None = None
+    checks: Checks | None = None
 
     @property
     def private(self) -> bool:
@@ -315,6 +362,12 @@ class Step(Graph):
         if self.recursion is not None:  # those who take part in it, in the order in which they are asked first
             yield Step(self.recursion.decomposer, "solution", task="split")
             yield Step(self.recursion.combiner, "solution", task="combine")
+            if self.recursion.checker is not None:
+                yield Step(self.recursion.checker, "solution", task="check")
+        if self.critic is not None:
+            yield Step(self.critic, "speech", heard_by=(self.seat,), task="criticise")
+        if self.most_steps and self.preferred_by not in (None, self.seat, self.critic):
+            yield Step(self.preferred_by, "speech", heard_by=(), task="rank")
 
 
 @dataclass(frozen=True)
@@ -416,14 +469,32 @@ def repeat(
 
 
 def solves(
-    solver: Seat, *, decomposer: Seat, combiner: Seat, depth: int | None, most_parts: int, budget: int | None
+    solver: Seat,
+    *,
+    decomposer: Seat,
+    combiner: Seat,
+    depth: int | None,
+    most_parts: int,
+    budget: int | None,
+    checker: Seat | None = None,
 ) -> Step:
     """The question answered by being split into parts, each answered in the same way; see :class:`Recursion`.
 
-    Roles have the tasks ``answer`` (the solver's), ``split`` (the decomposer's) and ``combine`` (the combiner's).
+    Roles have the tasks ``answer`` (the solver's), ``split`` (the decomposer's), ``combine`` (the combiner's) and
+    ``check`` (the checker's).
     """
-    recursion = Recursion(decomposer, combiner, depth, most_parts, budget)
+    recursion = Recursion(decomposer, combiner, depth, most_parts, budget, checker)
     return Step(solver, "solution", task="answer", recursion=recursion)
+
+
+def verifies(
+    judge: Seat, of: tuple[Seat, ...], *, most_steps: int, rule: Literal["product", "minimum"] = "product"
+) -> Step:
+    """A verdict put together from checks of the single steps of arguments; see :class:`Checks`.
+
+    The judge's role has the task ``check``, which is asked of each step alone, blind to the other checks.
+    """
+    return Step(judge, "verdict", of, task="check", checks=Checks(of, most_steps, rule))
 
 
 def branch(condition: Condition, then: Graph, otherwise: Graph) -> Graph:
@@ -515,7 +586,10 @@ class Protocol(BaseModel, ABC):
         return {"protocol": self.name, **options, "instructions": instructions, "source": source}
 
     def most_turns(self, answers: int = 2, *, draws: bool = True) -> int:
-        """How many turns an episode takes at most; ``draws``: candidates and votes are counted each."""
+        """How many turns an episode takes at most; ``draws``: candidates and votes are counted each.
+
+        A tree counts with all its requests, and a verdict that is put together from checks with all of these.
+        """
         return _most_turns(self.graph(answers), draws)
 
     @cached_property
@@ -535,7 +609,12 @@ class Protocol(BaseModel, ABC):
 def _most_turns(part: Graph, draws: bool) -> int:
     match part:
         case Step():
-            return max(part.candidates, part.votes, 1) if draws else 1
+            if part.recursion is not None:
+                return part.recursion.most_requests
+            if part.checks is not None:
+                return part.checks.most_requests
+            written = 1 if part.critic is None else 3  # written, criticised, and written again
+            return written * max(part.candidates, part.votes, 1) if draws else written
         case Sequence(parts) | Together(parts):
             return sum(_most_turns(one, draws) for one in parts)
         case Repeat(inner, int(at_most), _, between, first):

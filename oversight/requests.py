@@ -12,10 +12,14 @@ from typing import Literal
 
 from .identity import digest
 from .limits import Limits
+from .numbered import read_parts, read_steps
 from .transcript import Belief, Consulted, Elicitation, Reading, Usage
 from .views import View
 
-__all__ = ["Choice", "Choose", "Request", "Speak", "Speech", "Stakes"]
+__all__ = ["FAILS", "HOLDS", "Choice", "Choose", "Request", "Speak", "Speech", "Stakes"]
+
+HOLDS, FAILS = "holds", "fails"
+"""The labels of what a check of a step can come to."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +58,33 @@ class Speak(Request):
     ----------
     limits : how long the speech is to be; None for no limit.
     rejected, fault : a speech that was outside the limits, and why; empty at the first try.
-    form : what is said: a ``speech``; ``parts``, numbered lines with simpler questions, or ``NONE``; an ``answer``,
-        and nothing else; ``queries``, numbered lines with questions of the speaker's own; or a ``critique`` of the last
-        turn, which ends in a line ``Verdict: right`` or ``Verdict: wrong``.
+    form : what is said: a ``speech``; ``parts``, numbered lines with simpler questions, or ``NONE``; ``steps``, the
+        numbered lines of an argument; an ``answer``, and nothing else; ``queries``, numbered lines with questions of
+        the speaker's own; or a ``critique`` of the last turn, which ends in a line ``Verdict: right`` or
+        ``Verdict: wrong``.
+    most : of parts and steps, how many at most.
     """
 
     limits: Limits | None = None
     rejected: str = ""
     fault: str = ""
-    form: Literal["speech", "parts", "answer", "queries", "critique"] = "speech"
+    form: Literal["speech", "parts", "steps", "answer", "queries", "critique"] = "speech"
+    most: int = 0
 
     @property
     def key(self) -> str:
         limits = None if self.limits is None else self.limits.model_dump(mode="json")
+        # The view's task says how many there may be.
         more = [] if self.form == "speech" else [self.form]
         return digest([super().key, limits, self.rejected, self.fault, *more])
+
+    def fault_of(self, text: str) -> str:
+        """Why a text cannot be taken for what is asked for; empty where it can."""
+        if self.form == "parts":
+            return read_parts(text, self.most)[1]
+        return (read_steps(text, self.most)[1] if self.form == "steps" else "") or (
+            self.limits.fault(text) if self.limits is not None else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,8 @@ class Choose(Request):
     ----------
     votes : how many separate draws the probabilities are the shares of; 0 for the agent's own way.
     of_speeches : whether what is chosen from are whole speeches: how likely their words are says nothing then.
+    of_a_step : whether what is asked is if the last turn in the view follows from those before it: the answers are
+        then labelled ``holds`` and ``fails``.
     stakes : what going on costs, where the verdict is not the only one.
     explains : whether the others hear the reasons that come with the choice.
     leads_on : whether anything can follow it in the episode.
@@ -103,6 +121,7 @@ class Choose(Request):
 
     votes: int = 0
     of_speeches: bool = False
+    of_a_step: bool = False
     stakes: Stakes | None = None
     explains: bool = False
     leads_on: bool = False
@@ -111,7 +130,7 @@ class Choose(Request):
     @property
     def key(self) -> str:
         # The rest is for people, whose replies are not found by their requests.
-        return digest([super().key, self.votes, self.of_speeches])
+        return digest([super().key, self.votes, self.of_speeches, *(["step"] if self.of_a_step else [])])
 
 
 @dataclass(frozen=True)

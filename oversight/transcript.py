@@ -83,6 +83,8 @@ class Candidate:
     chosen : whether it became the turn.
     score : what it was ranked by, a probability in [0, 1]; None where nothing ranked it.
     fault : what put it outside the limits of the turn; empty inside.
+    draft, critique : what it was before it was written again, and what a critic said of that; empty where nobody was
+        asked.
     """
 
     text: str
@@ -90,6 +92,8 @@ class Candidate:
     chosen: bool = False
     score: float | None = None
     fault: str = ""
+    draft: str = ""
+    critique: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,8 @@ class Turn:
     consulted : the judges of a cascade that were asked, in order.
     seconds : how long a person took; 0 for everybody else.
     stops : whether a person ends the episode with this verdict; None leaves it to the protocol's rule.
-    tree : of a solution, the tree as :meth:`oversight.tree.Node.to_dict` writes it.
+    tree : of a solution, or of a verdict that is put together from checks, the tree as
+        :meth:`oversight.tree.Node.to_dict` writes it.
     """
 
     step: str
@@ -202,7 +207,10 @@ class Turn:
         full = dict(vars(self))
         full["quotes"] = [dict(vars(quote)) for quote in self.quotes]
         full["usage"] = dict(vars(self.usage))
-        full["candidates"] = [dict(vars(candidate)) for candidate in self.candidates]
+        full["candidates"] = [
+            {name: value for name, value in vars(one).items() if value or name not in ("draft", "critique")}
+            for one in self.candidates
+        ]
         full["readings"] = [
             {**vars(one), "options": list(one.options), "probabilities": list(one.probabilities)}
             for one in self.readings

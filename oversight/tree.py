@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import networkx as nx
 
-__all__ = ["Node", "first_wrong", "normal", "read_outline"]
+__all__ = ["Node", "first_failing", "first_wrong", "normal", "read_outline"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Node:
     parts : the questions that it was split into, in order; none where it was answered as it is.
     failed : why there is no answer; empty where there is one.
     again : whether the same question stands elsewhere before it in the tree, and was answered there.
+    holds : how likely a checker found it that it follows from what it rests on, in [0, 1]: of a question that was
+        split, its answer from those of its parts; of a step, the step from earlier ones; of an argument, all its steps.
+        None where nobody was asked.
+    unchecked : why nobody could say whether it follows; empty where somebody did, or nobody was asked.
     """
 
     question: str
@@ -34,10 +38,12 @@ class Node:
     parts: tuple[Node, ...] = ()
     failed: str = ""
     again: bool = False
+    holds: float | None = None
+    unchecked: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as JSON values, what is empty left out; :meth:`from_dict` gives it back."""
-        values = {name: value for name, value in vars(self).items() if value}
+        values = {name: value for name, value in vars(self).items() if value or (name == "holds" and value is not None)}
         if self.parts:
             values["parts"] = [part.to_dict() for part in self.parts]
         return {"question": self.question, **values}
@@ -60,7 +66,7 @@ class Node:
         def mark(node: Node) -> Node:
             again = normal(node.question) in seen
             seen.add(normal(node.question))
-            return Node(node.question, node.answer, tuple(map(mark, node.parts)), node.failed, again)
+            return replace(node, parts=tuple(map(mark, node.parts)), again=again)
 
         return mark(self)
 
@@ -72,16 +78,48 @@ class Node:
             number = f"{path}  " if path else ""
             # In one line each: nothing that is answered can look like a node of its own.
             lines.append(f"{indent}{number}{' '.join(node.question.split())}")
-            said = " ".join((f"no answer: {node.failed}" if node.failed else f"answer: {node.answer}").split())
+            said = " ".join(node.said().split())
             mark = " (as before)" if node.again else ""
-            lines.append(f"{indent}{' ' * len(number)}{said}{mark}")
+            lines.append(f"{indent}{' ' * len(number)}{said}{mark}{node.checked()}")
         return "\n".join(lines)
 
+    @property
+    def is_step(self) -> bool:
+        """Whether it is a step of an argument: it was to be checked, and it is no question."""
+        return (self.holds is not None or bool(self.unchecked)) and not self.answer and not self.parts
+
+    @property
+    def fails(self) -> bool:
+        """Whether a checker found that it fails rather than holds."""
+        return self.holds is not None and self.holds < 0.5
+
+    def said(self) -> str:
+        """What was answered, or why nothing was; of a step, how likely it holds."""
+        if self.failed:
+            return f"no answer: {self.failed}"
+        if self.is_step:
+            return f"not checked: {self.unchecked}" if self.holds is None else f"holds: {self.holds:.2f}"
+        return f"answer: {self.answer}"
+
+    def checked(self) -> str:
+        """What a checker found of an answer; empty where nobody was asked."""
+        if self.is_step or (self.holds is None and not self.unchecked):
+            return ""
+        return (
+            f" (not checked: {self.unchecked})"
+            if self.holds is None
+            else f" (follows from its parts: {self.holds:.2f})"
+        )
+
     def network(self) -> nx.DiGraph:
-        """The tree as networkx: nodes are places, with the attributes ``question``, ``answer`` and ``failed``."""
+        """The tree as networkx: nodes are places, with the attributes ``question``, ``answer``, ``failed``, ``holds``.
+
+        What was not checked has no ``holds``.
+        """
         graph = nx.DiGraph()
         for path, node in self.walk():
-            graph.add_node(path, question=node.question, answer=node.answer, failed=node.failed)
+            holds = {} if node.holds is None else {"holds": node.holds}
+            graph.add_node(path, question=node.question, answer=node.answer, failed=node.failed, **holds)
             if path:
                 graph.add_edge(path.rpartition(".")[0], path)
         return graph
@@ -100,7 +138,9 @@ def read_outline(text: str) -> Node | None:
     found: list[tuple[str, str, str]] = []
     for asked, said in zip(lines[::2], lines[1::2], strict=False):
         match = re.fullmatch(r" *(?:([0-9]+(?:\.[0-9]+)*)  )?(.+)", asked)
-        answer = re.fullmatch(r" *answer: (.*?)(?: \(as before\))?", said)
+        answer = re.fullmatch(
+            r" *answer: (.*?)(?: \(as before\))?(?: \(follows from its parts: [01]\.[0-9]{2}\))?", said
+        )
         if match is None:
             return None
         found.append((match[1] or "", match[2], "" if answer is None else answer[1]))
@@ -120,6 +160,27 @@ def read_outline(text: str) -> Node | None:
 def normal(question: str) -> str:
     """A question as it is compared with others: case and blanks do not count."""
     return " ".join(question.split()).casefold()
+
+
+def first_failing(root: Node) -> list[tuple[str, Node]]:
+    """Where a checker found that something does not follow: below a half.
+
+    Parameters
+    ----------
+    root : the tree.
+
+    Returns
+    -------
+    list of (place, node)
+        of the steps of an argument the first alone, as a later one may rest on it; a question that was split where no
+        step below it is among them.
+    """
+    found = []
+    for path, node in root.walk():
+        places = ((f"{path}.{number}" if path else str(number), part) for number, part in enumerate(node.parts, 1))
+        failing = [(place, part) for place, part in places if part.is_step and part.fails]
+        found += failing[:1] or [(path, node)] * (node.fails and not node.is_step)
+    return found
 
 
 def first_wrong(root: Node, right: Callable[[str, str], bool | None]) -> list[tuple[str, Node]]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .agents import Agent
 from .errors import ConfigurationError, TurnFailed
 from .identity import seed_from
-from .requests import Choice, Choose, Speak, Speech
+from .requests import FAILS, HOLDS, Choice, Choose, Speak, Speech
 from .tree import Node, read_outline
 from .views import View
 
@@ -216,7 +216,9 @@ class BoundedAgent(Agent):
         else:
             value = _values(view)[view.position]
             steps = working.leading_to(value, random.Random(seed_from(request.seed, "step")))
-        said = {about for turn in view.turns if turn.own for about in working.read(turn.text)}
+        # An argument that is checked step by step is given whole, written again or not.
+        own = [] if request.form == "steps" else [turn for turn in view.turns if turn.own]
+        said = {about for turn in own for about in working.read(turn.text)}
         lines = [
             f"Step {number}: {step.about} = {step.value}"
             for number, step in enumerate(dict.fromkeys(steps), start=1)
@@ -297,6 +299,9 @@ class BoundedAgent(Agent):
         """Its probabilities: certain, after checks, or even."""
         view = request.view
         labels = [answer.label for answer in view.answers]
+        if request.of_a_step:
+            holds = self._holds(view)
+            return Choice({HOLDS: holds, FAILS: 1 - holds}, "engine")
         if request.of_speeches or "value" not in view.by_answer:  # it is no judge of style
             return Choice(dict.fromkeys(labels, 1 / len(labels)), "engine")
         values = _values(view)
@@ -317,6 +322,36 @@ class BoundedAgent(Agent):
         seed = seed_from(request.seed, "checks")
         weights = weigh(working, list(arguments.values()), [values[label] for label in labels], self.budget, seed)
         return Choice(dict(zip(labels, weights, strict=True)), "engine")
+
+    def _holds(self, view: View) -> float:
+        """How likely the last turn follows from those before it: certain after a unit of work, else even.
+
+        What a step rests on is taken as it is stated.  A step that it cannot read, or that rests on what nobody has
+        stated, is as likely to hold as to fail.
+        """
+        if not view.structure:
+            return 0.5
+        working = self.working(view)
+        stated: dict[str, int] = {}
+        for turn in view.turns[:-1]:
+            question, mark, _ = turn.text.rpartition("\nAnswer: ")
+            if mark:
+                part = next((one for one in working.split() if working.asked(one) == question), None)
+                stated.update({} if part is None else {part: _solved(turn.text)[1]})
+            else:
+                stated.update(working.read(f"Step: {turn.text}"))
+        last = view.turns[-1].text
+        if last.startswith("Answer: "):
+            claimed = {working.goal: _solved(f"\n{last}")[1]}
+        else:
+            claimed = working.read(f"Step: {last}")
+        for about, value in claimed.items():
+            task = working.task(about, stated)
+            if about in stated:
+                return float(stated[about] == value)
+            if task is not None:
+                return float(working.carry_out(task) == value)
+        return 0.5
 
 
 def _answer_line(text: str) -> int | None:

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 import oversight
 from oversight.agents import LanguageModelAgent, ScriptedAgent
-from oversight.errors import CheckFailed, ConfigurationError, TurnFailed
+from oversight.errors import CheckFailed, TurnFailed
 from oversight.graph import check, to_terminal
 from oversight.graph.recursion import solve_recursively
 from oversight.models import Completion, Model
+from oversight.numbered import read_parts
 from oversight.protocol import Graph, Judge, Protocol, Role, solves
 from oversight.protocols.decomposition import Decomposition
 from oversight.questions import Arena, Part, Question
 from oversight.requests import Speech
 from oversight.runs.api import plan_run
 from oversight.runs.directory import read_episodes
-from oversight.runs.moderator import read_parts
 from oversight.transcript import Usage
 from oversight.tree import Node, first_wrong
 
@@ -347,12 +347,6 @@ def test_the_plan_counts_the_widest_tree():
     assert {cost.role: cost.calls for cost in plan.costs()} == {
         "decomposer": 4, "solver": 9, "combiner": 4, "judge": 1,
     }  # fmt: skip
-
-
-def test_people_are_not_asked_at_every_node():
-    cast = {"decomposer": "human", "solver": Adder(), "combiner": Adder(), "judge": Adder("judge")}
-    with pytest.raises(ConfigurationError, match="works at every node"):
-        plan_run(Decomposition(), LongSums(), cast)
 
 
 # ---- reading parts -----------------------------------------------------------------------------------

@@ -593,13 +593,13 @@ class Raw(Agent):
 @pytest.mark.parametrize(
     ("probabilities", "reason"),
     [
-        ({"A": 1.0}, "not for every answer"),
-        ({"A": 0.5, "B": 0.5, "C": 0.0}, "not for every answer"),
-        ({}, "not for every answer"),
-        ({"A": 0.5, "B": 0.4}, "not a distribution"),
-        ({"A": 1.0, "B": 1.0}, "not a distribution"),
-        ({"A": 1.5, "B": -0.5}, "not a distribution"),
-        ({"A": 0.0, "B": 0.0}, "not a distribution"),
+        ({"A": 1.0}, "no distribution over A, B"),
+        ({"A": 0.5, "B": 0.5, "C": 0.0}, "no distribution over A, B"),
+        ({}, "no distribution over A, B"),
+        ({"A": 0.5, "B": 0.4}, "no distribution over A, B"),
+        ({"A": 1.0, "B": 1.0}, "no distribution over A, B"),
+        ({"A": 1.5, "B": -0.5}, "no distribution over A, B"),
+        ({"A": 0.0, "B": 0.0}, "no distribution over A, B"),
     ],
 )
 def test_what_is_no_distribution_is_no_verdict(probabilities, reason):

@@ -6,11 +6,14 @@ goes on when somebody has answered, in this process or in a later one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TurnFailed
+from ..identity import digest
 from ..limits import Limits
 from ..requests import Choice, Choose, Speak, Speech, Stakes
 from ..transcript import Reading, belief_from_dict
@@ -20,7 +23,55 @@ from .base import Agent
 if TYPE_CHECKING:
     from ..transcript import Belief
 
-__all__ = ["Human", "chosen_by", "request_from_json", "request_to_json", "said_by"]
+__all__ = ["SEVERAL", "Human", "SideBySide", "chosen_by", "request_from_json", "request_to_json", "said_by"]
+
+SEVERAL = "several"
+"""The kind of an interrupt that holds several requests of one turn, each with a reply of its own."""
+
+
+@dataclass
+class SideBySide:
+    """The requests to people that one turn makes beside each other: at the nodes of a tree, for the checks of steps.
+
+    A turn that makes several is played through as far as it goes without people, so that all that can be asked is
+    asked at once; then it waits in one interrupt, and with each reply it is played through again.  What machines said
+    is in the journal, and what people said comes from here, by what they were asked.
+
+    Parameters
+    ----------
+    replies : what people have said, by the request's key.
+    open : what is still to be asked: by key, the ``seat`` and the ``request`` as JSON values.
+    """
+
+    replies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    open: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @contextmanager
+    def at(self, seat: str) -> Iterator[None]:
+        """People that are asked inside are asked beside each other, in this seat."""
+        token = _PLACE.set((self, seat))
+        try:
+            yield
+        finally:
+            _PLACE.reset(token)
+
+    def ask(self, seat: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was said to a request; raises TurnFailed where it is still to be asked."""
+        key = digest([seat, request], 24)
+        if key not in self.replies:
+            self.open[key] = {"seat": seat, "request": dict(request)}
+            raise TurnFailed("a person is to be asked first")
+        return self.replies[key]
+
+    def wait(self) -> None:
+        """Stop the episode here until somebody has answered one of the open requests or more."""
+        from langgraph.types import interrupt
+
+        self.replies.update(interrupt({"kind": SEVERAL, "requests": self.open}))
+        self.open = {}
+
+
+_PLACE: ContextVar[tuple[SideBySide, str] | None] = ContextVar("place", default=None)
 
 
 def request_to_json(request: Choose | Speak) -> dict[str, Any]:
@@ -117,7 +168,9 @@ def _ask(request: Choose | Speak) -> Mapping[str, Any]:
     """Stop the episode here until a person has answered."""
     from langgraph.types import interrupt
 
-    reply: Mapping[str, Any] = interrupt(request_to_json(request))
+    place = _PLACE.get()
+    values = request_to_json(request)
+    reply: Mapping[str, Any] = interrupt(values) if place is None else place[0].ask(place[1], values)
     if "given_up" in reply:
         raise TurnFailed(f"a person gave it up after others had gone on: {reply['given_up']}")
     return reply

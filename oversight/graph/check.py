@@ -11,7 +11,8 @@ Rules, each a finding when it is broken:
 ``seats``           no more seats argue than there are answers;
 ``instructions``    what is filled into a role's instructions and tasks is known;
 ``tasks``           a turn's task is one of its role's;
-``candidates``      several candidates have somebody to rank them, who is in the graph, and is no expert judge.
+``candidates``      several candidates have somebody to rank them, who is in the graph, and is no expert judge;
+``checks``          a verdict from checks of steps knows how many there can be, and comes after arguments in steps.
 """
 
 from __future__ import annotations
@@ -169,12 +170,37 @@ def _candidate_findings(graph: Graph) -> list[Finding]:
             message = f"{step.preferred_by.name} ranks its candidates and sees hidden material: let another judge do it"
         elif step.preferred_by not in (None, step.seat) and step.private:
             message = f"{step.preferred_by.name} would read its drafts to rank them: let it pick its own"
-        elif step.preferred_by not in (None, step.seat) and not step.seat.role.argues_for_an_answer:
+        elif (
+            step.preferred_by not in (None, step.seat)
+            and not step.seat.role.argues_for_an_answer
+            and not step.most_steps
+        ):
             message = "it has no answer whose probability could rank its candidates: let it pick its own"
         else:
             continue
         findings.append(Finding("candidates", step.seat.name, message))
     return list(dict.fromkeys(findings))
+
+
+def _checks_findings(graph: nx.DiGraph, steps: dict[str, Step]) -> list[Finding]:
+    findings = []
+    for node, step in steps.items():
+        how = step.checks
+        if how is None:
+            if step.critic is not None and not step.most_steps:
+                message = "it is no argument in steps, which a critic could criticise: say most_steps="
+                findings.append(Finding("checks", node, message))
+            continue
+        if step.kind != "verdict" or how.most_steps < 1 or not how.of:
+            message = "a verdict is put together from checks of the steps of one seat or more: say most_steps="
+            findings.append(Finding("checks", node, message))
+        before = [steps[other] for other in nx.ancestors(graph, node) if other in steps]
+        for seat in how.of:
+            made = [one for one in before if one.seat == seat and one.kind == "speech"]
+            if not made or any(not 1 <= one.most_steps <= how.most_steps for one in made):
+                message = f"{seat.name} makes no argument before it of at most {how.most_steps} steps: say most_steps="
+                findings.append(Finding("checks", node, message))
+    return findings
 
 
 DEEPEST = 16
@@ -203,6 +229,7 @@ def check_network(graph: nx.DiGraph) -> list[Finding]:
     """Findings on a protocol's networkx form, in the attributes that :func:`~oversight.graph.network` documents."""
     steps = _steps(graph)
     return [
+        *_checks_findings(graph, steps),
         *_verdict_findings(graph, steps),
         *_bound_findings(graph),
         *_visibility_findings(graph, steps),

@@ -25,6 +25,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, StateSnapshot
 from typing_extensions import TypedDict
 
+from ..agents.human import SEVERAL
 from ..protocol import Condition, Protocol, Seat
 from ..transcript import Turn, Verdict
 from .check import require_sound
@@ -85,13 +86,26 @@ class Open:
     Parameters
     ----------
     id : LangGraph's name of the interrupt, by which it is answered.
-    step : the turn that cannot go on.
+    turn : the turn that cannot go on.
     value : what is asked, as JSON values.
+    key : of a turn that asks several questions, which of them it is; empty for the only one.
+    seat : of such a question, who is asked; empty for the seat of the turn.
     """
 
     id: str
-    step: str
+    turn: str
     value: Mapping[str, Any]
+    key: str = ""
+    seat: str = ""
+
+    @property
+    def step(self) -> str:
+        """The name under which what is said to it is kept."""
+        return f"{self.turn}: {self.key}" if self.key else self.turn
+
+    def reply(self, value: Any) -> Any:
+        """The answer in the form in which the turn takes it."""
+        return {self.key: value} if self.key else value
 
 
 class Waiting(Exception):
@@ -228,7 +242,15 @@ class CompiledProtocol:
 
 
 def _open(held: StateSnapshot) -> list[Open]:
-    return [Open(one.id, task.name, one.value) for task in held.tasks for one in task.interrupts]
+    found = []
+    for task in held.tasks:
+        for one in task.interrupts:
+            if one.value["kind"] != SEVERAL:
+                found.append(Open(one.id, task.name, one.value))
+                continue
+            for key, asked in one.value["requests"].items():
+                found.append(Open(one.id, task.name, asked["request"], key, asked["seat"]))
+    return found
 
 
 def _vote(probabilities: Sequence[float]) -> tuple[float, ...]:

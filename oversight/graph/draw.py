@@ -29,9 +29,17 @@ def does(step: Step) -> str:
         return (
             f"answers; {how.decomposer.name} splits into at most {how.most_parts} parts, {how.depth} levels deep, "
             f"{how.combiner.name} combines, {how.budget} requests in all at most"
+            + ("" if how.checker is None else f"; {how.checker.name} checks every answer against its parts")
+        )
+    if step.checks is not None:
+        return (
+            f"checks each step alone and decides by the {step.checks.rule} of what it finds, "
+            f"{step.checks.most_requests} checks at most"
         )
     if step.task:
         words += f" ({step.task})"
+    if step.critic is not None:
+        words += f", written again after {step.critic.name} has criticised it"
     if step.candidates > 1 and step.preferred_by is not None:
         by = "its own pick" if step.preferred_by == step.seat else step.preferred_by.name
         words += f", best of {step.candidates} by {by}"

@@ -7,6 +7,8 @@ what is answered does not depend on which part was ready first.
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,5 +167,8 @@ async def solve_recursively(solver: Solver, question: str, *, depth: int, most: 
     """
     graph = _compiled()
     start: _State = {"question": question, "depth": depth, "budget": budget, "above": []}
-    done = await graph.ainvoke(start, _LIMIT, context=_Context(solver, most, graph))
+    # In a context of its own: the caller's LangGraph would have it hold its steps as durably as that holds its own, and
+    # it has nothing to hold them in.
+    working = graph.ainvoke(start, _LIMIT, context=_Context(solver, most, graph))
+    done = await asyncio.get_running_loop().create_task(working, context=contextvars.Context())
     return Node.from_dict(done["node"]).marked()

@@ -402,11 +402,18 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         out.print(Text.assemble(safe(seat, "bold"), "  ", safe(turn["agent"], "dim")), soft_wrap=True)
         if reasoning and turn.get("reasoning"):
             _indented(out, Text.assemble(("private: ", "dim"), safe(turn["reasoning"], "dim italic")))
-        if turn["kind"] in ("speech", "solution"):
+        if "tree" in turn:
+            from ..tree import Node
+            from .tree_report import drawn, failing_lines
+
+            tree = Node.from_dict(turn["tree"])
+            for segments in out.render_lines(drawn(tree), out.options.update_width(max(out.width - 4, 20)), pad=False):
+                _indented(out, Text.assemble(*((one.text, one.style or "") for one in segments)))
+            for line in (*failing_lines(tree), *_gone_wrong(folder, turn)):
+                _indented(out, safe(line, "red"))
+        elif turn["kind"] == "speech":
             _indented(out, _speech(turn))
-            for line in _gone_wrong(folder, turn):
-                _indented(out, Text.assemble((line, "red")))
-        else:
+        if turn.get("probabilities") is not None:
             verb = "holds" if turn["kind"] == "claim" else "decides"
             _indented(out, Text(f"{verb}: {_shares(turn['probabilities'], label_of)} (from {turn['elicitation']})"))
             for one in turn.get("beliefs", ()):
@@ -426,6 +433,9 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
             score = "" if one["score"] is None else f" {one['score']:.2f}"
             mark = "given" if one["chosen"] else "not given"
             _indented(out, Text.assemble((f"candidate, {mark}{score}: ", "dim"), safe(one["text"], "dim")))
+            for name in ("draft", "critique"):
+                if one.get(name):
+                    _indented(out, Text.assemble((f"its {name}: ", "dim"), safe(one[name], "dim")), 6)
         if turn.get("seconds"):
             _indented(out, Text(f"took {turn['seconds']:.0f} s", style="dim"))
         for note in turn.get("notes", ()):

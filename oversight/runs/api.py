@@ -397,12 +397,19 @@ def require_able(plan: Plan) -> None:
         )
     for protocol, casts in plan.entries:
         for step in protocol.graph(2).steps():
-            if step.kind == "solution" and any(
+            several = step.kind == "solution" or step.checks is not None
+            for name in [one for cast in casts for one in cast[step.seat.role.name]] if several else ():
+                if plan.agents[name].is_composite and plan.agents[name].asks_people:
+                    raise ConfigurationError(
+                        f"{protocol.title}: its {step.seat.role.name} is asked many small questions, and {name} is "
+                        "sure or not of whole ones: cast human or one agent there"
+                    )
+            if step.task == "criticise" and any(
                 plan.agents[name].asks_people for cast in casts for name in cast[step.seat.role.name]
             ):
                 raise ConfigurationError(
-                    f"{protocol.title}: its {step.seat.role.name} works at every node of a tree, which is not asked of "
-                    "people: cast an agent there"
+                    f"{protocol.title}: its {step.seat.role.name} criticises every candidate, which is not asked of "
+                    "people: cast an agent there, or leave out refine"
                 )
         ranking = {step.preferred_by for step in protocol.graph(2).steps() if step.candidates > 1}
         for seat in ranking:

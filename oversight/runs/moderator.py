@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import re
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..agents import Agent
+from ..agents.composite import distribution
+from ..agents.human import SideBySide
 from ..errors import TurnFailed, Unparsable
 from ..graph import CompiledProtocol, Instance
 from ..graph.compile import Thread
 from ..graph.recursion import solve_recursively
 from ..identity import seed_from
 from ..limits import Limits
+from ..numbered import ArgumentStep, read_parts, read_steps
 from ..protocol import Seat, Step
 from ..questions import Arena
 from ..quotes import find_quotes
-from ..requests import Choice, Choose, Speak, Speech, Stakes
+from ..requests import FAILS, HOLDS, Choice, Choose, Speak, Speech, Stakes
 from ..sides import argues_for_another
 from ..together import gather_all
 from ..transcript import Candidate, Turn, Usage, Verdict
+from ..tree import Node
+from ..verification import log_soundness, weighed
 from ..views import Answer, Position, View, VisibleTurn
 from .calls import respond
 from .journal import Journal
@@ -39,7 +44,10 @@ ARGUED_FOR_ANOTHER = "argues for answer"
 NO_LIMITS = Limits(tries=1)
 
 TRIES = 2
-"""How often parts are asked for that cannot be read."""
+"""How often parts and steps are asked for that cannot be read."""
+
+UNSOUND = "no argument survives the checks: nothing is said for any answer"
+"""The note on a verdict of even odds because every argument has a step that cannot hold."""
 
 
 class EpisodeModerator:
@@ -200,7 +208,9 @@ class EpisodeModerator:
         if step.kind == "speech":
             turn = await self._speech(instance, agent, view, seed, draw, heard, claims)
         elif step.kind == "solution":
-            turn = await self._solution(instance, view, heard, claims)
+            turn = await self._side_by_side(lambda people: self._solution(instance, view, heard, claims, people))
+        elif step.checks is not None:
+            turn = await self._side_by_side(lambda people: self._verified(instance, heard, claims, people))
         else:
             leads_on = not self.compiled.after(instance.name).isdisjoint(self.compiled.unrolled.instances)
             request = Choose(
@@ -240,13 +250,31 @@ class EpisodeModerator:
 
     # ---- solutions: a question, its parts, and theirs ------------------------------------------------
 
-    async def _solution(self, instance: Instance, view: View, heard: list[Turn], claims: list[Turn]) -> Turn:
-        """The tree of the question; raises TurnFailed where it has no answer, the tree kept with the turns taken."""
+    async def _side_by_side(self, make: Callable[[SideBySide], Awaitable[tuple[Turn, str]]]) -> Turn:
+        """A turn of many requests, those to people beside each other.
+
+        ``make`` gives the turn and why it failed, if it did; it is called again with every reply, so it asks the same.
+        """
+        people = SideBySide()
+        while True:
+            turn, failure = await make(people)
+            if not people.open:
+                break
+            people.wait()
+        if failure:
+            self.taken.append(turn)  # what there is of it
+            raise TurnFailed(failure)
+        return turn
+
+    async def _solution(
+        self, instance: Instance, view: View, heard: list[Turn], claims: list[Turn], people: SideBySide
+    ) -> tuple[Turn, str]:
+        """The tree of the question, and why it has no answer where it has none."""
         step = instance.step
         assert step.recursion is not None
         assert step.recursion.depth is not None
         assert step.recursion.budget is not None
-        work = _Solving(self, instance, view, heard, claims)
+        work = _Solving(self, instance, view, heard, claims, people)
         tree = await solve_recursively(
             work,
             view.question,
@@ -254,23 +282,167 @@ class EpisodeModerator:
             most=step.recursion.most_parts,
             budget=step.recursion.budget,
         )
+        failed = [(path, node) for path, node in reversed([*tree.walk()]) if node.failed]
+        if not failed and step.recursion.checker is not None:
+            tree = await work.checked(tree, step.recursion.checker)
         turn = Turn(
             step=instance.name,
             seat=step.seat.name,
             role=step.seat.role.name,
             kind="solution",
             text=tree.outline(),
-            agent=self.agent_at(step.seat).name,
+            agent=work.by or self.agent_at(step.seat).name,
             usage=work.usage,
             notes=tuple(dict.fromkeys(work.notes)),
             tree=tree.to_dict(),
+            seconds=work.seconds,
         )
-        if tree.failed:
-            self.taken.append(turn)
-            place, failed = next((path, node) for path, node in reversed([*tree.walk()]) if node.failed)
+        if failed:
+            place, node = failed[0]
             where = f"part {place} of the question" if place else "the question"
-            raise TurnFailed(f"{where} has no answer: {failed.failed}")
-        return turn
+            return turn, f"{where} has no answer: {node.failed}"
+        return turn, _unchecked(tree)
+
+    # ---- checks: does a step follow from what it rests on? ------------------------------------------
+
+    async def _check(
+        self,
+        instance: Instance,
+        seat: Seat,
+        people: SideBySide,
+        *,
+        question: str,
+        structure: Mapping[str, Any],
+        asked: str,
+        rests_on: Sequence[VisibleTurn],
+        step: VisibleTurn,
+    ) -> Choice | str:
+        """Whether a step holds, asked by itself; or why nobody could say.
+
+        Parameters
+        ----------
+        seat : who is asked; it sees the question, what the step rests on as it was stated, and the step.
+        question, structure : what the step is to answer, or to help to answer.
+        asked : what is asked of it.
+        rests_on, step : as the checker sees them.
+        """
+        whole = self.view(
+            replace(instance, step=replace(instance.step, seat=seat, task="check", own_first=False), told=()), [], []
+        )
+        view = replace(
+            whole,
+            question=asked,
+            answers=(Answer(HOLDS, "Yes, it follows."), Answer(FAILS, "No, it does not follow.")),
+            options=(HOLDS, FAILS),
+            position=None,
+            positions=(),
+            opposed=False,
+            structure=structure,
+            by_answer={},
+            turns=(VisibleTurn("Question", None, question), *rests_on, step),
+            exhibit="",
+        )
+        stated = [turn.text for turn in view.turns]
+        # By what is checked: the same step on the same grounds is checked once, whoever states it.
+        seed = seed_from(self.seed, self.episode.question.id, "check", stated, self.episode.sample)
+        draw = (seat.index,) if seat.index else ()
+        given = instance.step
+        request = Choose(view, seed, self.episode.sample, draw, given.thinks, votes=given.votes, of_a_step=True)
+        agent = self.agent_at(seat)
+        try:
+            with people.at(seat.name):
+                choice = await respond(agent, request, self.journal)
+            return replace(choice, probabilities=distribution(agent, choice, [HOLDS, FAILS]))
+        except TurnFailed as failure:
+            return str(failure)
+
+    async def _verified(
+        self, instance: Instance, heard: list[Turn], claims: list[Turn], people: SideBySide
+    ) -> tuple[Turn, str]:
+        """The verdict that follows from checks of every step of the arguments, and why there is none."""
+        seat, how = instance.step.seat, instance.step.checks
+        assert how is not None
+        arguments: list[tuple[int, Turn, list[ArgumentStep]]] = []
+        for one in how.of:
+            spoken = [turn for turn in heard if turn.seat == one.name and turn.kind == "speech"]
+            if not spoken or spoken[-1].answer is None:
+                raise TurnFailed(f"{one.name} has made no argument that could be checked")
+            steps, fault = read_steps(spoken[-1].text, how.most_steps)
+            if fault:
+                raise Unparsable(f"the steps of {one.name} cannot be read: {fault}")
+            arguments.append((spoken[-1].answer, spoken[-1], steps))
+        question = self.episode.question
+
+        # By what is asked on which grounds, so that a step that several arguments share is asked about once.
+        asking: dict[tuple[str, ...], Awaitable[Choice | str]] = {}
+
+        def check(asked: str, rests_on: Sequence[VisibleTurn], step: VisibleTurn) -> tuple[str, ...]:
+            key = (asked, *(turn.text for turn in (*rests_on, step)))
+            if key not in asking:
+                asking[key] = self._check(
+                    instance,
+                    seat,
+                    people,
+                    question=question.text,
+                    structure=question.structure,
+                    asked=asked,
+                    rests_on=rests_on,
+                    step=step,
+                )
+            return key
+
+        keys: list[tuple[str, ...]] = []
+        for answer, turn, steps in arguments:
+            shown = [self._stated(f"Step {number}", step.text, turn) for number, step in enumerate(steps, start=1)]
+            for number, step in enumerate(steps, start=1):
+                rests_on = [shown[other - 1] for other in step.rests_on]
+                keys.append(check(f"Does step {number} hold?", rests_on, shown[number - 1]))
+            conclusion = VisibleTurn("Conclusion", None, f"Answer: {question.answers[answer]}")
+            keys.append(check("Does the answer follow from the steps?", shown, conclusion))
+        found = dict(zip(asking, await gather_all([*asking.values()]), strict=True))
+
+        left, made = (found[key] for key in keys), dict[int, Node]()
+        soundness: dict[int, float] = {}
+        for answer, _, steps in arguments:
+            parts = tuple(_marked(Node(step.text), next(left)) for step in steps)
+            node = _marked(Node(f"Answer {self.label_of[answer]}", question.answers[answer], parts), next(left))
+            made[answer] = node
+            soundness[answer] = log_soundness(
+                [0.0 if one.holds is None else one.holds for one in (*parts, node)], how.rule
+            )
+        choices = [one for one in found.values() if isinstance(one, Choice)]
+        probabilities = weighed(soundness, len(question.answers))
+        ordered = sorted(made, key=self.episode.seating.labels.index)
+        best = [answer for answer in ordered if math.isclose(probabilities[answer], max(probabilities), abs_tol=1e-9)]
+        tree = Node(
+            question.text,
+            question.answers[best[0]] if len(best) == 1 else "open",
+            tuple(made[answer] for answer in ordered),
+        )
+        notes = [note for one in choices for note in one.notes]
+        if max(soundness.values()) == -math.inf and len(soundness) == len(question.answers):
+            notes.append(UNSOUND)
+        failure = _unchecked(tree)
+        agent = self.agent_at(seat)
+        return Turn(
+            step=instance.name,
+            seat=seat.name,
+            role=seat.role.name,
+            kind="verdict",
+            reasoning="\n".join(dict.fromkeys(one.reasoning for one in choices if one.reasoning)),
+            probabilities=None if failure else probabilities,
+            elicitation=choices[0].elicitation if choices else None,
+            agent=next((one.by for one in choices if one.by), agent.name),
+            usage=sum((one.usage for one in choices), Usage()),
+            notes=tuple(dict.fromkeys(notes)),
+            tree=tree.to_dict(),
+            seconds=math.fsum(one.seconds for one in choices),
+        ), failure
+
+    def _stated(self, name: str, text: str, turn: Turn) -> VisibleTurn:
+        """A step as a checker sees it; a quotation is checked where its speaker's whole argument was."""
+        quotes = find_quotes(text, self.episode.question.hidden) if turn.quotes else ()
+        return VisibleTurn(name, None, text, quotes)
 
     # ---- speeches: tries within limits, candidates, the best of them -------------------------------
 
@@ -288,13 +460,27 @@ class EpisodeModerator:
         step = instance.step
         # A person picks the best of their drafts before they hand it in.
         several = 1 if agent.asks_people else step.candidates
-        made: list[tuple[Speech, Usage]] = await gather_all(
-            [
-                self._within(agent, view, seed, (*draw, number) if several > 1 else draw, step)
-                for number in range(several)
-            ]
-        )
+        if step.most_steps:
+            view = replace(view, task=f"{view.task} Write {step.most_steps} steps at most.")
         answer = self.answer_of[view.position] if view.position is not None else None
+        drafts: dict[int, tuple[Speech, str]] = {}
+
+        async def write(number: int) -> tuple[Speech, Usage]:
+            own = (*draw, number) if several > 1 else draw
+            speech, cost = await self._within(agent, view, seed, own, step)
+            if step.critic is None or agent.asks_people:  # nor are they made to write again
+                return speech, cost
+            drafted = self._spoken(instance, agent, answer, speech)
+            criticism = await self._criticism(instance, step.critic, drafted, own, heard, claims)
+            drafts[number] = speech, criticism.text
+            asking = replace(instance, step=replace(step, task="refine"))
+            again = self.view(asking, [*heard, drafted], claims)
+            words = VisibleTurn(self.speaker(step.critic, self.positions(claims)), None, criticism.text)
+            again = replace(again, turns=(*again.turns, words))
+            better, more = await self._within(agent, again, seed, own, step)
+            return better, cost + criticism.usage + more
+
+        made: list[tuple[Speech, Usage]] = await gather_all([write(number) for number in range(several)])
         faults = [step.limits.fault(speech.text) if step.limits is not None else "" for speech, _ in made]
         cost = sum((usage for _, usage in made), Usage())
         if step.limits is not None and step.limits.outside == "fail" and all(faults):
@@ -310,6 +496,9 @@ class EpisodeModerator:
             if step.preferred_by == step.seat:
                 chosen, usage = await self._own_pick(agent, view, seed, draw, turns, able)
                 how = "chosen by its speaker"
+            elif step.most_steps:
+                chosen, usage = await self._easiest(instance, step.preferred_by, turns, able, heard, claims)
+                how = f"the easiest to check by {step.preferred_by.name}"
             else:
                 chosen, usage = await self._judge_preference(instance, turns, heard, claims)
                 how = f"chosen by {step.preferred_by.name}"
@@ -322,7 +511,15 @@ class EpisodeModerator:
         if how:
             notes.append(f"best of {len(made)}, {how}")
         candidates = tuple(
-            Candidate(one.text, one.reasoning, number == best, scores.get(number), faults[number])
+            Candidate(
+                one.text,
+                one.reasoning,
+                number == best,
+                scores.get(number),
+                faults[number],
+                drafts[number][0].text if number in drafts else "",
+                drafts[number][1] if number in drafts else "",
+            )
             for number, (one, _) in enumerate(made)
         )
         turn = self._spoken(instance, agent, answer, speech)
@@ -330,7 +527,7 @@ class EpisodeModerator:
             other = argues_for_another(turn.text, view.position or "", {one.label: one.text for one in view.answers})
             if other is not None:
                 notes.append(f"{ARGUED_FOR_ANOTHER} {other[0]}: {other[1]}")
-        return replace(turn, usage=cost, notes=tuple(notes), candidates=candidates if len(made) > 1 else ())
+        return replace(turn, usage=cost, notes=tuple(notes), candidates=candidates if len(made) > 1 or drafts else ())
 
     async def _within(
         self, agent: Agent, view: View, seed: int, draw: tuple[int, ...], step: Step
@@ -339,7 +536,7 @@ class EpisodeModerator:
         limits = step.limits or NO_LIMITS
         tries: list[Speech] = []
         rejected = fault = ""
-        for number in range(limits.tries):
+        for number in range(max(limits.tries, TRIES) if step.most_steps else limits.tries):
             request = Speak(
                 view,
                 seed,
@@ -349,18 +546,73 @@ class EpisodeModerator:
                 limits=step.limits,
                 rejected=rejected,
                 fault=fault,
+                form="steps" if step.most_steps else "speech",
+                most=step.most_steps,
             )
             speech = await respond(agent, request, self.journal)
             if not speech.text.strip():
                 raise TurnFailed(f"{agent.name} said nothing; an empty speech is not a turn")
             tries.append(speech)
-            rejected, fault = speech.text, limits.fault(speech.text)
+            rejected, fault = speech.text, request.fault_of(speech.text)
             if not fault:
                 break
+        if step.most_steps:
+            fault = read_steps(tries[-1].text, step.most_steps)[1]
+            if fault:
+                raise Unparsable(f"{agent.name} wrote no steps that can be read in {len(tries)} tries: {fault}")
+            tries = tries[-1:]
         cost = sum((one.usage for one in tries), Usage())
         best = min(tries, key=lambda one: limits.distance(one.text))
         again = (f"asked {len(tries)} times for a speech within the limits",) if len(tries) > 1 else ()
         return replace(best, notes=(*best.notes, *again)), cost
+
+    async def _criticism(
+        self,
+        instance: Instance,
+        critic: Seat,
+        drafted: Turn,
+        draw: tuple[int, ...],
+        heard: list[Turn],
+        claims: list[Turn],
+    ) -> Speech:
+        """What the critic says of one candidate."""
+        asking = replace(instance, step=Step(critic, "speech", task="criticise", thinks=instance.step.thinks))
+        view = self.view(asking, [*heard, drafted], claims)
+        seed = seed_from(self.seed, self.episode.question.id, "criticism", drafted.answer, self.episode.sample)
+        agent = self.agent_at(critic)
+        speech = await respond(agent, Speak(view, seed, self.episode.sample, draw), self.journal)
+        if not speech.text.strip():
+            raise TurnFailed(f"{agent.name} said nothing; an empty critique is none")
+        return speech
+
+    async def _easiest(
+        self,
+        instance: Instance,
+        seat: Seat,
+        turns: list[Turn],
+        numbers: list[int],
+        heard: list[Turn],
+        claims: list[Turn],
+    ) -> tuple[list[float], Usage]:
+        """How likely each candidate is the one that is easiest to check (Wen et al. 2024), as the seat expects."""
+        if len(turns) == 1:
+            return [1.0], Usage()
+        labels = [str(number + 1) for number in numbers]
+        view = self.view(replace(instance, step=Step(seat, "speech", task="rank")), heard, claims)
+        ranking = replace(
+            view,
+            question=f"Which of these arguments is the easiest to check step by step? They are about: {view.question}",
+            answers=tuple(Answer(label, turn.text) for label, turn in zip(labels, turns, strict=True)),
+            options=tuple(labels),
+            positions=(),
+            by_answer={},
+            exhibit="",
+        )
+        seed = seed_from(self.seed, self.episode.question.id, "easiest", turns[0].answer, self.episode.sample)
+        agent = self.agent_at(seat)
+        request = Choose(ranking, seed, self.episode.sample, (), False, of_speeches=True)
+        choice = await respond(agent, request, self.journal)
+        return list(distribution(agent, choice, labels).values()), choice.usage
 
     async def _judge_preference(
         self, instance: Instance, turns: list[Turn], heard: list[Turn], claims: list[Turn]
@@ -388,7 +640,7 @@ class EpisodeModerator:
             return await respond(agent, Choose(view, seed, self.episode.sample, (), False), self.journal)
 
         choices = await gather_all([rate(turn) for turn in turns])
-        given = [_distribution(agent, choice, list(self.answer_of)) for choice in choices]
+        given = [distribution(agent, choice, list(self.answer_of)) for choice in choices]
         label = self.label_of[turns[0].answer] if turns[0].answer is not None else ""
         cost = sum((choice.usage for choice in choices), Usage())
         return [probabilities[label] for probabilities in given], cost
@@ -414,7 +666,7 @@ class EpisodeModerator:
         choice = await respond(
             agent, Choose(picking, seed, self.episode.sample, draw, False, of_speeches=True), self.journal
         )
-        return list(_distribution(agent, choice, labels).values()), choice.usage
+        return list(distribution(agent, choice, labels).values()), choice.usage
 
     def _spoken(self, instance: Instance, agent: Agent, answer: int | None, speech: Speech) -> Turn:
         # Only for those who see the material: to anyone else a check of a guess would tell what is in it.
@@ -438,7 +690,7 @@ class EpisodeModerator:
 
     def _chosen(self, instance: Instance, agent: Agent, choice: Choice) -> Turn:
         count = len(self.episode.question.answers)
-        given = _distribution(agent, choice, [self.label_of[answer] for answer in range(count)])
+        given = distribution(agent, choice, [self.label_of[answer] for answer in range(count)])
         probabilities = tuple(given.values())
         kind = instance.step.kind
         claimed = None
@@ -478,10 +730,17 @@ class _Solving:
     """
 
     def __init__(
-        self, moderator: EpisodeModerator, instance: Instance, view: View, heard: list[Turn], claims: list[Turn]
+        self,
+        moderator: EpisodeModerator,
+        instance: Instance,
+        view: View,
+        heard: list[Turn],
+        claims: list[Turn],
+        people: SideBySide,
     ) -> None:
         self.moderator, self.instance, self.view, self.heard, self.claims = moderator, instance, view, heard, claims
-        self.usage, self.notes = Usage(), list[str]()
+        self.people = people
+        self.usage, self.notes, self.seconds, self.by = Usage(), list[str](), 0.0, ""
         recursion = instance.step.recursion
         assert recursion is not None
         self.seats = {"split": recursion.decomposer, "answer": instance.step.seat, "combine": recursion.combiner}
@@ -491,7 +750,7 @@ class _Solving:
         view = replace(view, task=f"{view.task} Write {most} at most.")
         rejected = fault = ""
         for number in range(TRIES):
-            speech = await self._ask("split", question, view, "parts", number, rejected, fault)
+            speech = await self._ask("split", question, view, "parts", most, number, rejected, fault)
             parts, fault = read_parts(speech.text, most)
             if not fault:
                 return parts
@@ -519,10 +778,7 @@ class _Solving:
         seat = self.seats[task]
         step = replace(self.instance.step, seat=seat, task=task)
         whole = self.moderator.view(replace(self.instance, step=step), self.heard, self.claims)
-        solved = tuple(
-            VisibleTurn(f"Part {number}", None, f"{asked}\nAnswer: {answer}")
-            for number, (asked, answer) in enumerate(parts, start=1)
-        )
+        solved = _parts_shown(parts)
         if question == whole.question:
             return replace(whole, turns=(*whole.turns, *solved))
         read = self.moderator.arena.part(question)
@@ -544,6 +800,7 @@ class _Solving:
         question: str,
         view: View,
         form: Literal["parts", "answer"],
+        most: int = 0,
         number: int = 0,
         rejected: str = "",
         fault: str = "",
@@ -559,51 +816,64 @@ class _Solving:
             rejected=rejected,
             fault=fault,
             form=form,
+            most=most,
         )
-        speech = await respond(self._agent(task), request, moderator.journal)
-        self.usage += speech.usage
-        self.notes += speech.notes
+        with self.people.at(self.seats[task].name):
+            speech = await respond(self._agent(task), request, moderator.journal)
+        self._add(speech)
+        if task == "answer" and speech.by:
+            self.by = speech.by
         return speech
 
+    def _add(self, reply: Speech | Choice) -> None:
+        self.usage += reply.usage
+        self.notes += reply.notes
+        self.seconds += reply.seconds
 
-def read_parts(text: str, most: int) -> tuple[list[str], str]:
-    """The questions of numbered lines, or none for ``NONE``; and what is wrong where they cannot be read.
+    async def checked(self, tree: Node, checker: Seat) -> Node:
+        """The tree with what the checker finds of every answer that was put together from others."""
 
-    Examples
-    --------
-    >>> read_parts("1. What is 2 + 3?\\n2. What is 5 * 4?", 4)
-    (['What is 2 + 3?', 'What is 5 * 4?'], '')
-    >>> read_parts("It depends.", 4)
-    ([], "the line 'It depends.' is no numbered question")
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) == 1 and lines[0].rstrip(".").upper() == "NONE":
-        return [], ""
-    parts: list[str] = []
-    for line in lines:
-        found = re.fullmatch(r"\(?([0-9]{1,3})[.):]\s+(.+)", line)
-        if found is None:
-            return [], f"the line {line[:60]!r} is no numbered question"
-        if int(found[1]) != len(parts) + 1:
-            return [], f"line {len(parts) + 1} has the number {found[1]}"
-        parts.append(found[2])
-    if not parts:
-        return [], "it is empty"
-    if len(parts) > most:
-        return [], f"it has {len(parts)} questions, more than {most}"
-    return parts, ""
+        async def check(node: Node) -> Node:
+            if not node.parts:
+                return node
+            parts = tuple(await gather_all([check(part) for part in node.parts]))
+            whole = node.question == self.view.question
+            read = None if whole else self.moderator.arena.part(node.question)
+            found = await self.moderator._check(
+                self.instance,
+                checker,
+                self.people,
+                question=node.question,
+                structure=self.view.structure if whole else {} if read is None else read.structure,
+                asked="Does the answer follow from the answers to the parts?",
+                rests_on=_parts_shown([(part.question, part.answer) for part in parts]),
+                step=VisibleTurn("Answer", None, f"Answer: {node.answer}"),
+            )
+            if isinstance(found, Choice):
+                self._add(found)
+            return _marked(replace(node, parts=parts), found)
+
+        return await check(tree)
 
 
-def _distribution(agent: Agent, choice: Choice, labels: Sequence[str]) -> dict[str, float]:
-    """The probabilities of a choice in the order of the labels; raises TurnFailed where they are no distribution."""
-    if set(choice.probabilities) != set(labels):
-        named = ", ".join(sorted(choice.probabilities)) or "nothing"
-        raise TurnFailed(f"{agent.name} gave probabilities for {named}, not for every answer")
-    given = tuple(float(choice.probabilities[label]) for label in labels)
-    total = sum(given)
-    if not all(0 <= p <= 1 + 1e-6 for p in given) or abs(total - 1) > 1e-3:
-        raise TurnFailed(f"{agent.name} gave {given}, which is not a distribution over the answers")
-    return {label: p / total for label, p in zip(labels, given, strict=True)}
+def _parts_shown(parts: Sequence[tuple[str, str]]) -> tuple[VisibleTurn, ...]:
+    return tuple(
+        VisibleTurn(f"Part {number}", None, f"{asked}\nAnswer: {answer}")
+        for number, (asked, answer) in enumerate(parts, start=1)
+    )
+
+
+def _marked(node: Node, found: Choice | str) -> Node:
+    """The node with what a check came to: a probability that it holds, or why there is none."""
+    if isinstance(found, str):
+        return replace(node, unchecked=found)
+    return replace(node, holds=found.probabilities[HOLDS])
+
+
+def _unchecked(tree: Node) -> str:
+    """Why the first of the nodes has no check that is to have one; empty where all have."""
+    place, why = next(((path, node.unchecked) for path, node in tree.walk() if node.unchecked), ("", ""))
+    return f"{f'part {place}' if place else 'the answer'} could not be checked: {why}" if why else ""
 
 
 async def play_episode(

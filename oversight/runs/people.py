@@ -323,9 +323,14 @@ class People:
         return json.loads(rows[0][0]) if rows else None
 
     def stated(self, episode: str) -> dict[str, float]:
-        """The probabilities, by label, that this person gave last in an episode; empty where it gave none."""
+        """The probabilities, by label, that this person gave last in an episode; empty where it gave none.
+
+        Those that were asked for beside others in one turn, of a step of an argument say, are of something else.
+        """
         rows = self._read(
-            "SELECT value FROM replies WHERE episode = ? AND person = ? ORDER BY rowid DESC", episode, self.person
+            "SELECT value FROM replies WHERE episode = ? AND person = ? AND step NOT LIKE '%: %' ORDER BY rowid DESC",
+            episode,
+            self.person,
         )
         return next((given for row in rows if (given := json.loads(row[0]).get("probabilities"))), {})
 

@@ -243,7 +243,8 @@ class Plan:
             return frozenset()
         recorded = episode.recording
         instances = self.compiled(episode.protocol, len(episode.question.answers)).unrolled.instances.values()
-        seats = {one.step.seat for one in instances if recorded is None or one.step.seat.role.name in recorded.judges}
+        asked = {step.seat for one in instances for step in one.step.steps()}
+        seats = {seat for seat in asked if recorded is None or seat.role.name in recorded.judges}
         return frozenset(
             seat.name for seat in seats if self.agents[player(episode.cast, episode.seating, seat)].asks_people
         )
@@ -372,18 +373,32 @@ class Plan:
                 agent = self.agents[name]
                 if step.recursion is not None:
                     self._add_recursion(totals, step, episode, around)
+                elif step.checks is not None:
+                    usual, most = self._choice_calls(name, step.votes, step.thinks)
+                    count = step.checks.most_requests
+                    self._add(totals, seat, name, usual * count, most * count, self._prompt(seat, around, said, heard))
                 elif step.kind == "speech":
-                    tries = step.limits.tries if step.limits is not None else 1
+                    tries = step.limits.tries if step.limits is not None else 2 if step.most_steps else 1
                     # A try after the first is shown the one before it.
                     prompt = self._prompt(seat, around, said, heard) + (longest if tries > 1 else 0)
                     each = agent.calls_of_a_speech(step.thinks) if isinstance(agent, LanguageModelAgent) else 1
                     self._add(totals, seat, name, each * step.candidates, each * step.candidates * tries, prompt)
+                    if step.critic is not None:  # what is criticised is written once more
+                        who = player(episode.cast, episode.seating, step.critic)
+                        one = self.agents[who]
+                        times = one.calls_of_a_speech(step.thinks) if isinstance(one, LanguageModelAgent) else 1
+                        times *= step.candidates
+                        shown = self._prompt(step.critic, around, said + longest, heard + 1)
+                        self._add(totals, step.critic, who, times, times, shown)
+                        longer = prompt + longest + self._longest(who)
+                        self._add(totals, seat, name, each * step.candidates, each * step.candidates * tries, longer)
                     if step.candidates > 1 and step.preferred_by is not None:
                         ranking = step.preferred_by
                         who, own = player(episode.cast, episode.seating, ranking), ranking == seat
                         usual, most = self._choice_calls(who, thinks=False)
-                        times = 1 if own else step.candidates
-                        shown = said + (2 * step.candidates if own else 1) * longest
+                        once = own or bool(step.most_steps)
+                        times = 1 if once else step.candidates
+                        shown = said + (2 * step.candidates if once else 1) * longest
                         prompt = self._prompt(ranking, around, shown, heard + 3)
                         self._add(totals, ranking, who, usual * times, most * times, prompt)
                 else:
@@ -399,6 +414,12 @@ class Plan:
         assert how is not None
         assert how.depth is not None
         assert how.budget is not None
+        if how.checker is not None:
+            name = player(episode.cast, episode.seating, how.checker)
+            usual, most = self._choice_calls(name, step.votes, step.thinks)
+            said = how.most_parts * self._longest(player(episode.cast, episode.seating, step.seat))
+            prompt = self._prompt(how.checker, around, said, how.most_parts + 2)
+            self._add(totals, how.checker, name, usual * how.most_splits, most * how.most_splits, prompt)
         leaves = min(how.most_parts**how.depth, how.budget)
         inner = min(sum(how.most_parts**level for level in range(how.depth)), how.budget // 2)
         for seat, calls in ((how.decomposer, inner), (step.seat, leaves), (how.combiner, inner)):

@@ -179,12 +179,12 @@ class Sitting:
                     )
                 except Waiting as waiting:
                     # Stored, but the process ended before the episode had taken it in.
-                    stored = {one.id: self._known(episode, one) for one in waiting.open}
-                    replies = {name: reply for name, reply in stored.items() if reply is not None}
+                    replies = self._stored(episode, waiting.open)
                     if replies:
                         continue
                     seats = self._seats(episode)
-                    held = Held(episode, waiting.open, {one.step: seats[one.step] for one in waiting.open})
+                    asked = {one.step: one.seat or seats[one.turn] for one in waiting.open}
+                    held = Held(episode, waiting.open, asked)
                     self.held[episode.id] = held
                     return held
                 if episode.recording is not None:
@@ -192,6 +192,17 @@ class Sitting:
                 await self.directory.add(record)
                 await self.saver.adelete_thread(episode.id)
                 return None
+
+    def _stored(self, episode: Episode, questions: Iterable[Open]) -> dict[str, Any]:
+        """What open questions have been answered with already, by LangGraph's names of them."""
+        found: dict[str, Any] = {}
+        for one in questions:
+            known = self._known(episode, one)
+            if known is None:
+                continue
+            # Several of one turn are answered together.
+            found[one.id] = {**found.get(one.id, {}), **one.reply(known)} if one.key else known
+        return found
 
     def _known(self, episode: Episode, question: Open) -> Any:
         """The answer to an open question that is known already; None where it is still to be asked for."""
@@ -396,13 +407,13 @@ class Sitting:
 
     async def _look_again(self, episodes: Sequence[Episode]) -> Held | None:
         """Until others have let one of these episodes go on, in whatever process."""
-        before = {one.id: [question.id for question in self.held[one.id].open] for one in episodes}
+        before = {one.id: [question.step for question in self.held[one.id].open] for one in episodes}
         taken = self.people.taken()
         while True:
             await asyncio.sleep(LOOK)
             for episode in episodes:
                 held = await self.begin(episode)
-                if held is None or [question.id for question in held.open] != before[episode.id]:
+                if held is None or [question.step for question in held.open] != before[episode.id]:
                     return held
             if self.people.taken() != taken:  # a seat was given up
                 return None
@@ -434,32 +445,38 @@ class Sitting:
         """One item from its first open question to its last; False where the person stops."""
         episode = held.episode
         going: Held | None = held
-        step = ""
+        turn = ""
         while going is not None and (mine := [one for one in going.open if going.seats[one.step] == seat]):
-            step = mine[0].step
+            turn = mine[0].turn
             answered = await self._ask(front, episode, mine[0])
             if answered is None:
                 return False
             if isinstance(answered, Skipped):
                 await self._give_up(episode, seat, mine[0], answered.reason)
                 return True
-            if not self.people.keep_reply(episode.id, step, answered):
-                raise RunDirectoryError(f"{self.people.path}: {step} of {episode.id[:8]} was answered by somebody else")
-            task = self.begin(episode, {mine[0].id: answered})
+            if not self.people.keep_reply(episode.id, mine[0].step, answered):
+                raise RunDirectoryError(
+                    f"{self.people.path}: {mine[0].step} of {episode.id[:8]} was answered by somebody else"
+                )
+            task = self.begin(episode, {mine[0].id: mine[0].reply(answered)})
             if not await self._wait(front, "The others take their turns", task):
                 return False
             going = task.result()
-        if going is not None and self._is_asked_again(episode, seat, step):
+        if going is not None and self._is_asked_again(going, seat, turn):
             return True  # later, when others have had their turns
         self.people.finish([episode.id])
         feedback = feedback_for(self.directory.path, self.options.person, episode) if self.options.feedback else None
         mine_now = self.people.standing()
         return await front.rest(Place(mine_now.done + mine_now.checks, self.waiting_for_me(self.owed())), feedback)
 
-    def _is_asked_again(self, episode: Episode, seat: str, step: str) -> bool:
-        compiled = self.plan.compiled_for(episode)
+    def _is_asked_again(self, held: Held, seat: str, turn: str) -> bool:
+        """Whether a seat may still be asked: later, or in the same turn once others have answered their part of it."""
+        if any(one.turn == turn for one in held.open):
+            return True
+        compiled = self.plan.compiled_for(held.episode)
         instances = compiled.unrolled.instances
-        return any(instances[later].step.seat.name == seat for later in compiled.after(step) if later in instances)
+        later = (step for name in compiled.after(turn) if name in instances for step in instances[name].step.steps())
+        return any(step.seat.name == seat for step in later)
 
     async def _give_up(self, episode: Episode, seat: str, question: Open, reason: str) -> None:
         """Leave a seat to somebody else, who begins anew; where others have gone on from it, the episode fails."""
@@ -467,7 +484,7 @@ class Sitting:
         if person in (answered := self.people.answered(episode.id)) and answered - {person}:
             given_up = {"given_up": reason, "person": person, "shown": 0}
             self.people.keep_reply(episode.id, question.step, given_up)
-            await self.begin(episode, {question.id: given_up})
+            await self.begin(episode, {question.id: question.reply(given_up)})
         else:
             async with self._alone(episode):
                 self.held.pop(episode.id, None)
@@ -481,18 +498,20 @@ class Sitting:
         """Put one request to the person; None where they stop."""
         request = request_from_json(question.value)
         view, person, step = request.view, self.options.person, question.step
-        stated = self.people.stated(episode.id)
+        # One of several questions of a turn is asked by itself: nothing that was shown or stated before belongs to it.
+        apart = bool(question.key)
+        stated = {} if apart else self.people.stated(episode.id)
         spent = self.people.time(episode.id, step)
         limit = self.plan.people.minutes
         asked = Asked(
             request,
-            order=_order(view.options, self.plan.seed, person, episode.question.id),
-            seen=self.people.shown(episode.id),
+            order=view.options if apart else _order(view.options, self.plan.seed, person, episode.question.id),
+            seen=0 if apart else self.people.shown(episode.id),
             beliefs=self.people.beliefs(episode.id, step),
             before=tuple(stated[answer.label] for answer in view.answers) if stated else (),
             draft=self.people.draft(episode.id, step),
             notes=self.people.notes(episode.id),
-            reading=self.plan.people.reading,
+            reading="whole" if apart else self.plan.people.reading,
             seconds=None if limit is None else max(60 * limit - spent, 0.0),
         )
         keeping = _Keeping(self.people, episode.id, step)
@@ -517,7 +536,7 @@ class Sitting:
                     seconds=spent + seconds,
                     stops=stops,
                     beliefs=self.people.beliefs(episode.id, step),
-                    shown=len(view.turns),
+                    shown=0 if apart else len(view.turns),
                 )
             case Said(text, seconds):
                 return said_by(person, text, seconds=spent + seconds, shown=asked.seen)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from ..requests import Choose, Speak
+from ..requests import HOLDS, Choose, Speak
 from ..transcript import Belief
 from .cells import fit, fit_text, right_to_left, wrap_text
 from .credence import Credence, percent
@@ -26,10 +26,11 @@ from .wording import (
     item_line,
     kept_line,
     limits_line,
-    measured_line,
     part_lines,
     stakes_lines,
     verdict_words,
+    what_is_written,
+    written_line,
 )
 
 __all__ = ["Choosing", "Frame", "Page", "Resting", "Speaking", "Waiting", "reading_points"]
@@ -524,11 +525,17 @@ class Reading(Page):
 
     def head(self, width: int) -> list[Text]:
         """The question and the answers, whole."""
-        rows = [*wrap_text(Text(inert(self.view.question, self.signs).strip(), "bold"), width), Text()]
-        for label in self.order:
+        rows = wrap_text(Text(inert(self.view.question, self.signs).strip(), "bold"), width)
+        rows += [Text()] if self.listed else []
+        for label in self.listed:
             rows += answer_rows(label, self.view.answer_text(label), width, self.signs)
         positions = self.positions(width)
         return [*rows, *([Text(), *positions] if positions else [])]
+
+    @property
+    def listed(self) -> Sequence[str]:
+        """The labels of the answers that are listed: what a check can come to is on the bar."""
+        return () if isinstance(self.asked.request, Choose) and self.asked.request.of_a_step else self.order
 
     def positions(self, width: int) -> list[Text]:
         """Who argues for what."""
@@ -539,7 +546,7 @@ class Reading(Page):
         """The same in a row each."""
         signs = self.signs
         rows = [Text(fit_text(inert(self.view.question, signs), width, signs.ellipsis), "bold")]
-        for label in self.order:
+        for label in self.listed:
             name, text = one_line(label, signs), inert(self.view.answer_text(label), signs)
             if right_to_left(text):
                 rows.append(Text(f"  {name}", "bold"))
@@ -703,6 +710,9 @@ class Choosing(Reading):
         elif len(name) == 1 and name in "0123456789":
             if not credence.type(name):
                 self.hint = "A share is at most 100; Backspace takes a digit back."
+        elif name in ("h", "f") and self.request.of_a_step:
+            credence.typed = ""
+            credence.set(100.0 if (name == "h") == (self.order[0] == HOLDS) else 0.0)
         elif name == "backspace" and credence.typed:
             credence.erase()
         elif several and name in ("up", "down") and not self.sure:
@@ -759,6 +769,7 @@ class Choosing(Reading):
                 (f"{left} {right}", f"1 % towards {first} or towards {second}"),
                 ("[ ]", "10 %; so do the arrows with Shift"),
                 ("0 to 100", f"typed, the share of {first}; Backspace takes a digit back"),
+                *([("h f", "it holds, it fails: 100 % or 0 %")] if self.request.of_a_step else []),
             ]
         else:
             bar = [
@@ -812,12 +823,15 @@ class Choosing(Reading):
 
     def _bar_keys(self) -> list[str]:
         left, right, several = self.signs.left, self.signs.right, len(self.order) > 2
-        enter = "Enter " + ("gives the verdict" if self.last and not self.request.leads_on else "keeps it")
+        ends = self.last and not self.request.leads_on and not self.request.of_a_step
+        enter = "Enter " + ("gives the verdict" if ends else "keeps it")
         if not self.scroll.at_end and not self.touched and not self.hidden:
             enter = "Enter reads on"
         if several:
             return [f"{self.signs.up_down} choose", f"{left} {right} 1 %", "[ ] 10 %", "or type 0 to 100", enter]
         first, second = self.order[0], self.order[-1]
+        if self.request.of_a_step:
+            return ["h holds", "f fails", f"{left} {right} 1 %", "[ ] 10 %", f"or type 0 to 100 for {first}", enter]
         return [f"{left} {first}   {second} {right}   1 %", "[ ] 10 %", f"or type 0 to 100 for {first}", enter]
 
     def _bars(self, width: int, height: int) -> list[Text]:
@@ -929,8 +943,7 @@ class Speaking(Reading):
                 self._keep_draft()
 
     def _finish(self) -> None:
-        limits = self.request.limits
-        fault = "" if limits is None else limits.fault(self.editor.text.strip())
+        fault = self.request.fault_of(self.editor.text.strip())
         if not inert(self.editor.text, self.signs).strip():
             self.hint = "There is nothing written yet."
         elif fault:
@@ -945,7 +958,7 @@ class Speaking(Reading):
             elif key.name == "escape":
                 self.sure, self.writing = False, True
             else:
-                self.hint = "Enter gives the speech, Esc goes back to it."
+                self.hint = f"Enter gives the {what_is_written(self.request)}, Esc goes back to it."
         elif key.name == "enter" or key == Key("text", "w"):
             self.writing = True
         elif key.name in ("ctrl-d", "ctrl-x"):
@@ -957,7 +970,7 @@ class Speaking(Reading):
         return [
             ("Enter or w", "write; there Enter begins a new line"),
             ("Esc", "leaves the text, to read and to use the other keys"),
-            ("Ctrl-D or Ctrl-X", "the speech is done; you are asked once more"),
+            ("Ctrl-D or Ctrl-X", f"the {what_is_written(self.request)} is done; you are asked once more"),
             ("<quote>", "words between <quote> and </quote> are a quotation, which is checked"),
             *super().help_lines(),
         ]
@@ -978,9 +991,7 @@ class Speaking(Reading):
         rows: list[Text] = []
         if not self.writing or height >= 20:
             rows += self._task(width)
-        below = self.paragraph(
-            measured_line(self.editor.text, self.request.limits, self.view.material), width, "italic"
-        )
+        below = self.paragraph(written_line(self.request, self.editor.text, self.view.material), width, "italic")
         if self.sure:
             below = [*self.paragraph("Is this what you want to say?", width, "bold"), *below]
             below += self.keys_rows(["Enter gives it", "Esc goes back to it"], width)
@@ -1009,7 +1020,9 @@ class Speaking(Reading):
         rows: list[Text] = []
         if self.request.rejected and self.request.fault:
             rows += self.paragraph(
-                f"Your last speech was not accepted: {one_line(self.request.fault, signs)}.", width, "bold"
+                f"Your last {what_is_written(self.request)} was not accepted: {one_line(self.request.fault, signs)}.",
+                width,
+                "bold",
             )
         task = one_line(self.view.task, signs) or f"Speak now, as {one_line(self.view.speaker, signs)}."
         rows += self.paragraph(" ".join(part for part in (task, limits_line(self.request.limits)) if part), width)

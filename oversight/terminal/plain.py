@@ -32,12 +32,13 @@ from .wording import (
     item_line,
     kept_line,
     limits_line,
-    measured_line,
     number_of,
     paragraphs,
     part_lines,
     stakes_lines,
     verdict_words,
+    what_is_written,
+    written_line,
 )
 
 __all__ = ["Plain"]
@@ -518,7 +519,9 @@ class _Speaking(_Reading):
         self.exhibit()
         self.say("")
         if self.request.rejected and self.request.fault:
-            self.say(f"Your last speech was not accepted: {one_line(self.request.fault, ASCII)}.")
+            self.say(
+                f"Your last {what_is_written(self.request)} was not accepted: {one_line(self.request.fault, ASCII)}."
+            )
         task = one_line(self.view.task, ASCII) or f"Speak now, as {one_line(self.view.speaker, ASCII)}."
         self.say(" ".join(part for part in (task, limits_line(self.request.limits)) if part))
         self.say("Type write to begin, or ? for help.")
@@ -534,7 +537,7 @@ class _Speaking(_Reading):
             elif word == "show":
                 self._show()
             elif not self.command(line):
-                self.say("Type write to begin with your speech, or ? for help.")
+                self.say(f"Type write to begin with your {what_is_written(self.request)}, or ? for help.")
 
     @property
     def text(self) -> str:
@@ -543,12 +546,12 @@ class _Speaking(_Reading):
 
     def _show(self) -> None:
         self.say(*(f"Line {number}: {one_line(line, ASCII)}" for number, line in enumerate(self.lines, 1)))
-        self.say(f"So far: {measured_line(self.text, self.request.limits, self.view.material)}.")
+        self.say(f"So far: {written_line(self.request, self.text, self.view.material)}.")
 
     async def _write(self) -> Said | None:
         """Take lines until a full stop by itself; None where the person goes back to reading."""
         self.say(
-            "Write your speech, line by line. A full stop alone on a line ends it. "
+            f"Write your {what_is_written(self.request)}, line by line. A full stop alone on a line ends it. "
             ".show reads it back, .undo takes the last line off, .read goes back to reading, .q stops. "
             "Words between <quote> and </quote> are a quotation, which is checked."
         )
@@ -575,8 +578,7 @@ class _Speaking(_Reading):
                 self.keep.draft(self.text)
 
     async def _finish(self) -> Said | None:
-        limits = self.request.limits
-        fault = "" if limits is None else limits.fault(self.text.strip())
+        fault = self.request.fault_of(self.text.strip())
         if not inert(self.text, ASCII).strip():
             self.say("There is nothing written yet.")
             return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ..limits import Limits, Measured
 from ..quotes import find_quotes
-from ..requests import Choose, Stakes
+from ..requests import FAILS, HOLDS, Choose, Speak, Stakes
 from ..views import View
 from .credence import Credence, percent
 from .front import Feedback, Place
@@ -25,6 +25,8 @@ __all__ = [
     "part_lines",
     "stakes_lines",
     "verdict_words",
+    "what_is_written",
+    "written_line",
 ]
 
 LEAST_PROBABILITY = 2.0**-20
@@ -150,6 +152,18 @@ def measured_line(text: str, limits: Limits | None, material: Mapping[str, str])
     return "; ".join(parts)
 
 
+def written_line(request: Speak, text: str, material: Mapping[str, str]) -> str:
+    """How long a text is, or, where numbered lines are asked for, whether it can be read as them."""
+    if request.form in ("speech", "answer") or not text.strip():
+        return measured_line(text, request.limits, material)
+    return request.fault_of(text.strip()) or f"it can be read as {request.form}"
+
+
+def what_is_written(request: Speak) -> str:
+    """What a person hands in, in a word."""
+    return {"parts": "parts", "steps": "argument", "answer": "answer"}.get(request.form, "speech")
+
+
 def _band(least: int, most: int | None) -> str:
     if most is None:
         return f" (at least {least})" if least else ""
@@ -163,6 +177,8 @@ def paragraphs(text: str, signs: Signs) -> Sequence[str]:
 
 def verdict_words(request: Choose) -> str:
     """What is asked after the last turn that there is: the verdict, or a decision on the way to it."""
+    if request.of_a_step:
+        return f"Given what stands above it as it is stated: how likely does the last one hold? ({HOLDS} or {FAILS})"
     if not request.leads_on:
         return "Verdict: how likely is each answer to be correct?"
     if request.stakes is not None:
