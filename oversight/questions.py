@@ -15,6 +15,7 @@ from .identity import digest, seed_from, source_digest
 
 if TYPE_CHECKING:
     from .agents import Agent
+    from .composed import ComposedTasks
     from .views import View
 
 __all__ = ["Arena", "Pairing", "Part", "Question", "take_answers"]
@@ -191,6 +192,10 @@ class Arena(BaseModel, ABC):
 
     def part(self, text: str) -> Part | None:
         """What a question that somebody has made up means here, where the arena can read it exactly; None elsewhere."""
+        return None
+
+    def composed(self) -> ComposedTasks | None:
+        """Its tasks as operations on the values of two halves, where they are that: for recursive reward modelling."""
         return None
 
     def verifies_quotes(self) -> bool:
