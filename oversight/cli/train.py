@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import ConfigurationError, UnknownName
 from .parsing import Parser
+from .train_reward_modeling import reward_modeling
 
 __all__ = ["TRAININGS", "train"]
 
@@ -136,6 +137,7 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 TRAININGS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "reward_modeling": (reward_modeling, "reward models and agents by recursion: each level's agents assist the next"),
     "weak_to_strong": (weak_to_strong, "students of a weak supervisor, and the share of the gap that they recover"),
 }
 """By name: what carries it out, and what it does."""

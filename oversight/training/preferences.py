@@ -7,6 +7,7 @@ is right.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Sequence
@@ -68,6 +69,7 @@ def prompt_of(tasks: ComposedTasks, task: Task) -> Prompt:
     return Prompt(text, tasks.structure(task), text)
 
 
+@functools.lru_cache(maxsize=65536)
 def reply_of(value: int, words: int) -> Reply:
     """The reply that states a value in so many words."""
     more = max(0, words - FEWEST_WORDS)
