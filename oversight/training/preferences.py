@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import PrivateAttr
 
 from ..agents import Agent
 from ..composed import ComposedTasks, Task
@@ -117,8 +118,8 @@ class PreferenceArena(Arena):
     of: dict[str, Any]
     depth: int
 
-    _tasks: ComposedTasks
-    _pairs: Sequence[Pair]
+    _tasks: ComposedTasks = PrivateAttr()
+    _pairs: Sequence[Pair] = PrivateAttr()
 
     @classmethod
     def made(cls, arena: Arena, tasks: ComposedTasks, depth: int, pairs: Sequence[Pair]) -> PreferenceArena:
