@@ -20,7 +20,7 @@ import pytest
 import oversight
 from oversight.agents import Agent
 from oversight.arenas.arithmetic import Arithmetic
-from oversight.cli.__main__ import main as command
+from oversight.cli import main as command
 from oversight.errors import ConfigurationError, RunDirectoryError, UnknownName
 from oversight.requests import Speech
 from oversight.runs.directory import read_episodes

@@ -50,8 +50,8 @@ def print_reward_modeling(result: RewardModeling, out: Console) -> None:
         )
     lines += [
         f"{_count(settings.seeds, 'recursion')}, in each {settings.judgements:,} judgements and a test of "
-        f"{settings.test} tasks a level; of level 0's, {100 * result.rows[0].seen:.0f} % were judged too, of the others' "
-        "none",
+        f"{settings.test} tasks a level",
+        f"{100 * result.rows[0].seen:.0f} % of the tasks in level 0's test were judged too, and none of the others'",
         *([f"{unscored:,} judgements came to nothing, and count for nothing"] if unscored else []),
         "95 % intervals clustered by task within a recursion",
     ]
