@@ -14,7 +14,6 @@ import sys
 import time
 
 import numpy as np
-import pexpect
 import pytest
 
 import oversight
@@ -275,15 +274,22 @@ def test_killed_anywhere_it_ends_the_same(tmp_path):
 
 
 def test_a_person_prefers_at_the_terminal(tmp_path):
-    """Two sittings of a real process; what is judged is kept between them, and the training goes on by itself."""
+    """Two sittings of a real process: what is judged is kept between them, and then it trains by itself."""
     words = start(tmp_path, "--levels=1", "--judgements=3", "--human=human", "--as=ada", "--plain")
-    words = [word for word in words if not word.startswith("--human-")]
-    first = pexpect.spawn(words[0], words[1:], timeout=60, encoding="utf-8", dimensions=(40, 100))
-    first.expect("modulo 3")
-    first.expect("The value is")
-    first.close(force=True)
-    assert (tmp_path / "seed-0" / "level-0" / "preferences" / "people.sqlite").exists()
+
+    def sits(typed):
+        return subprocess.run(words, input=typed, capture_output=True, text=True, check=True, timeout=300).stdout
+
+    first = sits("A 90\n\n")
+    assert "Item 1. 2 more wait." in first
+    assert "The value is" in first
+    assert "level 0: 1 of 3 judgements are given; the same command goes on" in first
     assert not (tmp_path / "results.jsonl").read_bytes()
+    second = sits("A 80\n\n\nA 70\n\n\n")
+    assert "Item 2" in second
+    assert "reward model" in second
+    stated = [sorted(one["probabilities"]) for one in read_episodes(tmp_path / "seed-0" / "level-0" / "preferences")]
+    assert sorted(round(max(one), 6) for one in stated) == [0.7, 0.8, 0.9]
 
 
 @pytest.mark.parametrize(
