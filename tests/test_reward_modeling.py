@@ -227,8 +227,8 @@ def test_goodhart_with_a_human_who_likes_length_and_not_with_a_noisy_one(tmp_pat
     assert row.fall.high < 0.0
     assert [one.reward.mean for one in row.best_of] == sorted(one.reward.mean for one in row.best_of)
     assert row.times_longer > 1.2 > other.times_longer
-    assert other.fall.high > row.fall.high
-    assert other.best_of[-1].truth.low > row.best_of[-1].truth.high
+    assert other.fall.mean > row.fall.high
+    assert other.best_of[-1].truth.mean > row.best_of[-1].truth.high
 
 
 # ---- stops ------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def _log_values(tasks: ComposedTasks, cells: Sequence[Tensors], items: Sequence[
 
     if not cells:
         given = torch.full((len(items), tasks.values), -30.0, dtype=torch.float64)
-        given[range(len(items)), list(items)] = 0.0  # type: ignore[index]
+        given[range(len(items)), list(items)] = 0.0
         return given
     operators, left, right = _parts(tasks, items)
     halves = _log_values(tasks, cells[:-1], [*left, *right])
@@ -195,7 +195,7 @@ class _Composed:
         self.tasks = tasks
         self.frozen: list[Tensors] = [] if below is None else [*below.frozen, below.cell]
         self.below: dict[str, Any] | None = None if below is None else below.describe()
-        self.cell = {**_fresh(tasks), **self._presentation()}
+        self.cell: Tensors = {**_fresh(tasks), **self._presentation()}
 
     def describe(self) -> dict[str, Any]:
         """What it is and the digest of its weights, JSON values."""
