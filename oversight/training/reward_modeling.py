@@ -434,8 +434,7 @@ class _Work:
         reward_model.fit(asked.comparisons, place / "reward_model", seed_from(seed, "fit", level), self.progress)
         agent = StructuredAgent(self.tasks, None if below is None else below[1])
         base = StructuredAgent(self.tasks, None if below is None else below[1])
-        if not (place / "agent" / "weights.safetensors").exists() or (number, injected, level) not in finished:
-            self.progress.start(f"{called}: tasks to tune on", settings.samples)
+        self.progress.start(f"{called}: tasks to tune on", settings.samples)
         chosen = self._chosen(reward_model, base, level, seed)
         agent.tune(chosen, place / "agent", seed_from(seed, "tune", level), self.progress)
         if (number, injected, level) not in finished:
