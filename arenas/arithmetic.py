@@ -23,6 +23,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from oversight.agents import Agent
+from oversight.composed import ComposedTasks, Task
 from oversight.errors import ConfigurationError
 from oversight.identity import digest, seed_from
 from oversight.questions import Arena, Part, Question
@@ -48,12 +49,13 @@ def apply(operator: str, left: int, right: int) -> int:
     raise ConfigurationError(f"arithmetic: {operator!r} is no operator: use +, - and *")
 
 
-def evaluate(expression: Expression) -> int:
-    """The exact value."""
+def evaluate(expression: Expression, modulus: int = 0) -> int:
+    """The exact value, modulo ``modulus`` where that is not 0."""
     if isinstance(expression, int):
         return expression
     operator, left, right = expression
-    return apply(operator, evaluate(left), evaluate(right))
+    value = apply(operator, evaluate(left, modulus), evaluate(right, modulus))
+    return value % modulus if modulus else value
 
 
 def render(expression: Expression) -> str:
@@ -94,8 +96,8 @@ def with_operands(expression: Expression, operands: Iterator[int]) -> Expression
 class ExpressionWorking(Working):
     """An expression as steps: one for each operation, about the part of the expression that ends with it."""
 
-    def __init__(self, expression: Expression) -> None:
-        self.goal = render(expression)
+    def __init__(self, expression: Expression, modulus: int = 0) -> None:
+        self.goal, self.modulus = render(expression), modulus
         self._operations = list(operations(expression))
         texts = [render(part) for part in self._operations]
         self.parts = dict(zip(texts, self._operations, strict=True))
@@ -111,19 +113,20 @@ class ExpressionWorking(Working):
         return {"".join(text.split()): text for text in self.parts}
 
     def worked_out(self, budget: int) -> list[Step]:
-        return [Step(render(part), evaluate(part)) for part in self._operations[:budget]]
+        return [Step(render(part), evaluate(part, self.modulus)) for part in self._operations[:budget]]
 
     def leading_to(self, value: int, draw: random.Random) -> list[Step]:
         values = dict(self.worked_out(self.units))
         if values[self.goal] != value:
             wanted = self._wanted(value, values)
             about = draw.choice(sorted(wanted, key=self.rank))
-            values = self._following({about: wanted[about]})
+            mistaken = sorted(wanted[about])
+            values = self._following({about: mistaken[0] if len(mistaken) == 1 else draw.choice(mistaken)})
         return [Step(about, values[about]) for about in self.parts]
 
-    def _wanted(self, value: int, values: Mapping[str, int]) -> dict[str, int]:
-        """The parts whose value alone could be mistaken so that the whole has this one, and the mistaken value."""
-        found: dict[str, int] = {}
+    def _wanted(self, value: int, values: Mapping[str, int]) -> dict[str, set[int]]:
+        """The parts whose value alone could be mistaken so that the whole has this one, and the mistaken values."""
+        found: dict[str, set[int]] = {}
         open_parts: list[tuple[Expression, int]] = [(self.parts[self.goal], value)]
         while open_parts:
             part, wanted = open_parts.pop()
@@ -131,20 +134,30 @@ class ExpressionWorking(Working):
                 continue
             text = render(part)
             if text not in self._several:  # one that stands twice would have two values
-                found[text] = wanted
+                if wanted in found.setdefault(text, set()):
+                    continue
+                found[text].add(wanted)
             operator, left, right = part
             left_value, right_value = (
                 side if isinstance(side, int) else values[render(side)] for side in (left, right)
             )
             if operator == "+":
-                open_parts += [(left, wanted - right_value), (right, wanted - left_value)]
+                open_parts += [(left, self._reduced(wanted - right_value)), (right, self._reduced(wanted - left_value))]
             elif operator == "-":
-                open_parts += [(left, wanted + right_value), (right, left_value - wanted)]
+                open_parts += [(left, self._reduced(wanted + right_value)), (right, self._reduced(left_value - wanted))]
             else:
                 for side, other in ((left, right_value), (right, left_value)):
-                    if other and wanted % other == 0:
-                        open_parts.append((side, wanted // other))
+                    open_parts += [(side, factor) for factor in self._factors(wanted, other)]
         return found
+
+    def _reduced(self, value: int) -> int:
+        return value % self.modulus if self.modulus else value
+
+    def _factors(self, product: int, other: int) -> list[int]:
+        """What gives this product with ``other``; modulo a number without unique division, each of what does."""
+        if self.modulus:
+            return [value for value in range(self.modulus) if value * other % self.modulus == product]
+        return [product // other] if other and product % other == 0 else []
 
     def _following(self, given: Mapping[str, int]) -> dict[str, int]:
         """The value of every part that follows when those given are taken for true."""
@@ -157,6 +170,8 @@ class ExpressionWorking(Working):
 
     def recognised(self, text: str) -> str | None:
         plain = "".join(text.translate({ord("−"): "-", ord("×"): "*", ord("·"): "*"}).split())
+        if self.modulus:
+            plain = plain.removesuffix(f"modulo{self.modulus}")
         found = self._written.get(plain)
         if found is None and plain.startswith("(") and plain.endswith(")"):
             found = self._written.get(plain[1:-1])
@@ -174,9 +189,12 @@ class ExpressionWorking(Working):
         _, left, right = self.parts[self.goal]
         return list(dict.fromkeys(render(side) for side in (left, right) if not isinstance(side, int)))
 
+    def asked(self, about: str) -> str:
+        return asked(about, self.modulus)
+
     def carry_out(self, task: tuple[Any, ...]) -> int:
         operator, left, right = task
-        return apply(operator, left, right)
+        return self._reduced(apply(operator, left, right))
 
     def rank(self, about: str) -> tuple[int, ...]:
         return (self._places[about],)
@@ -217,9 +235,40 @@ def parse(text: str) -> Expression | None:
     return found[0] if found is not None and found[1] == len(tokens) else None
 
 
+def asked(expression: str, modulus: int = 0) -> str:
+    """The question for the value of an expression."""
+    return f"What is {expression} modulo {modulus}?" if modulus else f"What is {expression}?"
+
+
+class Expressions(ComposedTasks):
+    """Full expressions modulo a number, as tasks of any depth."""
+
+    def __init__(self, operators: str, modulus: int) -> None:
+        self.operators, self.values = "".join(dict.fromkeys(operators)), modulus
+
+    def value(self, task: Task) -> int:
+        return evaluate(task, self.values)
+
+    def text(self, task: Task) -> str:
+        return asked(render(task), self.values)
+
+    def statement(self, task: Task, value: int) -> str:
+        return f"{render(task)} = {value}"
+
+    def structure(self, task: Task) -> dict[str, Any]:
+        return {"expression": task, "modulus": self.values}
+
+    def task(self, structure: Mapping[str, Any]) -> Task:
+        found: Task = structure["expression"]
+        return found
+
+    def working(self, view: View) -> ExpressionWorking:
+        return working(view)
+
+
 def working(view: View) -> ExpressionWorking:
     """The steps of the question in a view."""
-    return ExpressionWorking(view.structure["expression"])
+    return ExpressionWorking(view.structure["expression"], view.structure.get("modulus", 0))
 
 
 class Arithmetic(Arena):
@@ -243,10 +292,13 @@ class Arithmetic(Arena):
     depth: int = Field(default=3, ge=1, le=10, description="levels of nesting")
     shape: Literal["full", "ragged"] = Field(default="full", description="whether both sides are nested as deep")
     operators: str = Field(default="+-*", pattern=r"^[-+*]+$", description="operators, drawn evenly")
-    largest: int = Field(default=9, ge=2, description="largest operand; the smallest is 1")
+    largest: int = Field(default=9, ge=2, description="largest operand; the smallest is 1; of no effect with modulus")
     choices: int = Field(default=2, ge=2, description="answers to choose from")
     least_depth: int = Field(default=0, ge=0, description="questions of every depth from this on, in turn; 0 for one")
     slips: int = Field(default=1, ge=1, description="operands that a wrong answer takes for others")
+    modulus: int = Field(
+        default=0, ge=0, le=1000, description="every value is taken modulo it, operands are 0 to it less 1; 0 for none"
+    )
 
     def questions(self, limit: int | None, seed: int) -> Sequence[Question]:
         """The first ``limit`` questions, no two alike.
@@ -258,7 +310,11 @@ class Arithmetic(Arena):
         """
         if limit is None:
             raise ConfigurationError("arithmetic makes as many questions as it is asked for: give --limit N")
-        if self.choices > self.largest:
+        if self.modulus and self.choices > self.modulus:
+            raise ConfigurationError(
+                f"arithmetic: choices={self.choices} needs as many values: raise modulus={self.modulus}"
+            )
+        if self.choices > self.largest and not self.modulus:
             raise ConfigurationError(
                 f"arithmetic: choices={self.choices} needs as many operands: raise largest={self.largest}"
             )
@@ -276,33 +332,36 @@ class Arithmetic(Arena):
                     break
             else:
                 raise ConfigurationError(
-                    f"arithmetic: found {number} different questions of {limit}: raise depth, largest or operators"
+                    f"arithmetic: found {number} different questions of {limit}: raise depth, "
+                    f"{'modulus' if self.modulus else 'largest'} or operators"
                 )
         return list(made.values())
 
     def _question(self, draw: random.Random, depth: int) -> Question | None:
         """A question; None where two answers have the same value."""
         template = self._grown(draw, depth)
-        operands = [draw.randint(1, self.largest) for _ in range(sum(1 for _ in operations(template)) + 1)]
+        smallest, largest = self._operands
+        operands = [draw.randint(smallest, largest) for _ in range(sum(1 for _ in operations(template)) + 1)]
         places = draw.sample(range(len(operands)), self.slips)
-        fillings = [draw.sample(range(1, self.largest + 1), self.choices) for _ in places]
+        fillings = [draw.sample(range(smallest, largest + 1), self.choices) for _ in places]
         expressions = []
         for answer in range(self.choices):
             for place, filling in zip(places, fillings, strict=True):
                 operands[place] = filling[answer]
             expressions.append(with_operands(template, iter(operands)))
-        values = [evaluate(expression) for expression in expressions]
+        values = [evaluate(expression, self.modulus) for expression in expressions]
         if len(set(values)) < self.choices:
             return None
         correct = draw.randrange(self.choices)
         expression = expressions[correct]
+        modulus = {"modulus": self.modulus} if self.modulus else {}
         return Question(
-            id=digest([expression, values], 12),
-            text=f"What is {render(expression)}?",
+            id=digest([expression, values, *modulus.values()], 12),
+            text=asked(render(expression), self.modulus),
             answers=tuple(map(str, values)),
             correct=correct,
             source=render(expression),
-            structure={"expression": expression},
+            structure={"expression": expression, **modulus},
             by_answer={"value": values},
             group=f"depth {depth}" if self.least_depth else "",
         )
@@ -316,35 +375,53 @@ class Arithmetic(Arena):
         return [draw.choice(self.operators), *(self._grown(draw, one) for one in depths)]
 
     def rules(self) -> str:
+        modulo = f"Every value is taken modulo {self.modulus}. " if self.modulus else ""
         return (
-            "A speech may state the value of a part of the expression, each on a line of its own, as "
+            f"{modulo}A speech may state the value of a part of the expression, each on a line of its own, as "
             "'Step 2: (3 + 4) * 2 = 14'. Nobody has checked these steps."
         )
 
     def part(self, text: str) -> Part | None:
-        found = re.fullmatch(r"What is (.{1,4000})\?", text.strip())
+        modulo = f" modulo {self.modulus}" if self.modulus else ""
+        found = re.fullmatch(rf"What is (.{{1,4000}}){modulo}\?", text.strip())
         expression = None if found is None else parse(found[1])
-        return None if expression is None else Part({"expression": expression}, str(evaluate(expression)))
+        if expression is None:
+            return None
+        modulus = {"modulus": self.modulus} if self.modulus else {}
+        return Part({"expression": expression, **modulus}, str(evaluate(expression, self.modulus)))
 
     def speech_rules(self) -> str:
         return "Write the part as it stands in the question."
 
     def admits(self, part: Part) -> bool:
         expression = part.structure["expression"]
+        smallest, largest = self._operands
         return (
             depth_of(expression) <= self.depth
-            and all(1 <= operand <= self.largest for operand in operands_of(expression))
+            and all(smallest <= operand <= largest for operand in operands_of(expression))
             and all(operator in self.operators for operator, _, _ in operations(expression))
         )
 
     def query_rules(self) -> str:
+        smallest, largest = self._operands
         return (
-            "A question is written as 'What is (3 + 4) - 2?': whole numbers, an operator between two sides, and "
-            f"parentheses around every operation inside another. Operands are 1 to {self.largest}, operators are among "
-            f"{' '.join(dict.fromkeys(self.operators))}, and operations are nested {self.depth} deep at most, the "
-            "outermost counted. A question that is anything else or larger does not count."
+            f"A question is written as '{asked('(3 + 4) - 2', self.modulus)}': whole numbers, an operator between two "
+            f"sides, and parentheses around every operation inside another. Operands are {smallest} to {largest}, "
+            f"operators are among {' '.join(dict.fromkeys(self.operators))}, and operations are nested {self.depth} "
+            "deep at most, the outermost counted. A question that is anything else or larger does not count."
         )
+
+    def composed(self) -> ComposedTasks | None:
+        """Full expressions, where they are taken modulo a number; the arena's depth and shape have no part in it."""
+        return Expressions(self.operators, self.modulus) if self.modulus >= 2 else None
+
+    @property
+    def _operands(self) -> tuple[int, int]:
+        """The smallest and the largest."""
+        return (0, self.modulus - 1) if self.modulus else (1, self.largest)
 
     def agent(self, name: str) -> Agent | None:
         made = expression_agent(name, working, render, self.depth, self.largest, self.operators)
+        if made is not None and self.modulus:
+            raise ConfigurationError(f"{name} knows no modulus: leave out modulus={self.modulus} of the arena")
         return made or bounded_agent(name, working)

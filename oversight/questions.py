@@ -15,6 +15,7 @@ from .identity import digest, seed_from, source_digest
 
 if TYPE_CHECKING:
     from .agents import Agent
+    from .composed import ComposedTasks
     from .views import View
 
 __all__ = ["Arena", "Pairing", "Part", "Question", "take_answers"]
@@ -200,6 +201,10 @@ class Arena(BaseModel, ABC):
     def query_rules(self) -> str:
         """How such a question is written and what it keeps to, for whoever makes questions up."""
         return ""
+
+    def composed(self) -> ComposedTasks | None:
+        """Its tasks as operations on the values of two halves, where they are that: for recursive reward modelling."""
+        return None
 
     def verifies_quotes(self) -> bool:
         """Whether quotes can be checked against hidden material here."""

@@ -192,14 +192,16 @@ class BoundedAgent(Agent):
     ----------
     budget : units of work in a turn.
     working : the steps of the question in a view, whose answers have their values in ``by_answer["value"]``.
+    assisted : whether, deciding, it takes the steps of a speaker who is on nobody's side as given: then one unit of
+        work gives the answer where that speaker has stated all that it rests on directly.
     """
 
-    def __init__(self, budget: int, working: Callable[[View], Working]) -> None:
+    def __init__(self, budget: int, working: Callable[[View], Working], assisted: bool = False) -> None:
         super().__init__(f"bounded/{budget}")
-        self.budget, self.working = budget, working
+        self.budget, self.working, self.assisted = budget, working, assisted
 
     def describe(self) -> dict[str, Any]:
-        return {"agent": self.name, "version": 1}
+        return {"agent": self.name, "version": 1, **({"assisted": True} if self.assisted else {})}
 
     async def speak(self, request: Speak) -> Speech:
         """The steps for its answer that it has not stated yet; true ones for a speaker without an answer."""
@@ -306,8 +308,8 @@ class BoundedAgent(Agent):
             return Choice(dict.fromkeys(labels, 1 / len(labels)), "engine")
         values = _values(view)
         working = self.working(view)
-        if self.budget >= working.units:
-            found = dict(working.worked_out(self.budget))[working.goal]
+        found = self._worked_out(view, working)
+        if found is not None:
             right = [label for label in labels if values[label] == found] or labels
             return Choice({label: (label in right) / len(right) for label in labels}, "engine")
         trees = [turn.text for turn in view.turns if turn.label is None and not turn.own]
@@ -352,6 +354,19 @@ class BoundedAgent(Agent):
             if task is not None:
                 return float(working.carry_out(task) == value)
         return 0.5
+
+    def _worked_out(self, view: View, working: Working) -> int | None:
+        """The answer, by its own work or from what an assistant has stated; None where that is more than it can do."""
+        if self.budget >= working.units:
+            return dict(working.worked_out(self.budget))[working.goal]
+        if not self.assisted:
+            return None
+        given: dict[str, int] = {}
+        for turn in view.turns:
+            if turn.label is None and not turn.own:
+                given.update(working.read(turn.text))
+        task = working.task(working.goal, given)
+        return None if task is None else working.carry_out(task)
 
 
 def _answer_line(text: str) -> int | None:
@@ -433,7 +448,7 @@ def _values(view: View) -> dict[str, int]:
     return {answer.label: value for answer, value in zip(view.answers, view.by_answer["value"], strict=True)}
 
 
-def bounded_agent(name: str, working: Callable[[View], Working]) -> BoundedAgent | None:
+def bounded_agent(name: str, working: Callable[[View], Working], assisted: bool = False) -> BoundedAgent | None:
     """The agent called ``bounded/K``; None for every other family.
 
     Raises
@@ -446,4 +461,4 @@ def bounded_agent(name: str, working: Callable[[View], Working]) -> BoundedAgent
         return None
     if not re.fullmatch("[0-9]{1,9}", number) or int(number) < 1:
         raise ConfigurationError(f"agent {name!r}: write bounded/K with K units of work a turn, for example bounded/3")
-    return BoundedAgent(int(number), working)
+    return BoundedAgent(int(number), working, assisted)

@@ -86,6 +86,30 @@ def test_one_answer_is_right_and_the_others_are_not(options):
         assert question.hidden == {}
 
 
+@given(EXPRESSIONS, st.integers(2, 12))
+def test_a_modulus_takes_every_value_modulo_it(expression, modulus):
+    value = evaluate(expression, modulus)
+    assert value == eval(render(expression)) % modulus
+    working = ExpressionWorking(expression, modulus)
+    assert dict(working.worked_out(working.units))[working.goal] == value
+    assert working.recognised(f"{render(expression)} modulo {modulus}") == render(expression)
+
+
+@pytest.mark.parametrize("options", [{"modulus": 7}, {"modulus": 2}, {"modulus": 5, "choices": 4, "depth": 2}])
+def test_questions_modulo_a_number(options):
+    arena = Arithmetic(**options)
+    for question in arena.questions(40, seed=2):
+        asked, modulo, modulus = question.text.removeprefix("What is ").removesuffix("?").rpartition(" modulo ")
+        assert (modulo, int(modulus)) == (" modulo ", options["modulus"])
+        assert question.answers[question.correct] == str(eval(asked) % int(modulus))
+        assert all(0 <= value < int(modulus) for value in question.by_answer["value"])
+        assert set(map(int, re.findall(r"\d+", asked))) <= set(range(int(modulus)))
+        part = arena.part(question.text)
+        assert (part.structure, part.truth) == (question.structure, question.answers[question.correct])
+        assert arena.part(f"What is {asked}?") is None
+        assert Arithmetic().part(question.text) is None
+
+
 def test_depth_sets_the_number_of_operations():
     for depth in (1, 2, 5):
         for question in Arithmetic(depth=depth).questions(10, seed=1):
@@ -133,6 +157,7 @@ def test_options_are_refused_in_one_line(options, message):
         ({"choices": 4, "largest": 3}, 5, "raise largest=3"),
         ({"slips": 3, "depth": 1}, 5, "slips=3"),
         ({"depth": 1, "operators": "+", "largest": 2}, 50, "found 12 different questions of 50"),
+        ({"choices": 4, "modulus": 3}, 5, "raise modulus=3"),
     ],
 )
 def test_questions_that_cannot_be_made_are_refused_in_one_line(options, limit, message):
@@ -191,7 +216,7 @@ BLIND = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, {"choices": 3}, {"shape": "ragged", "slips": 2, "choices": 4}])
+@pytest.mark.parametrize("options", [{}, {"choices": 3}, {"shape": "ragged", "slips": 2, "choices": 4}, {"modulus": 7}])
 def test_whoever_does_not_compute_is_at_chance(options):
     questions = Arithmetic(**options).questions(2000, seed=11)
     chance = 1 / options.get("choices", 2)
@@ -233,6 +258,27 @@ def test_what_is_worked_out_is_true_and_read_back(expression, budget):
     assert all(eval(step.about) == step.value for step in steps)
     text = "\n".join(f"Step 3: {step.about} = {step.value}" for step in steps)
     assert working.read(text) == dict(steps)
+
+
+@given(EXPRESSIONS, st.integers(2, 12), st.integers(0, 11), st.integers(0, 2**31))
+def test_an_argument_modulo_a_number_has_one_false_step_or_none(expression, modulus, answer, seed):
+    working = ExpressionWorking(expression, modulus)
+    for value in (answer % modulus, evaluate(expression, modulus)):
+        steps = dict(working.leading_to(value, random.Random(seed)))
+        assert steps[working.goal] == value
+        assert working.chain(steps) == list(steps)
+        assert all(0 <= one < modulus for one in steps.values())
+        false = [about for about in steps if working.carry_out(working.task(about, steps)) != steps[about]]
+        assert len(false) == (value != evaluate(expression, modulus))
+
+
+def test_false_steps_modulo_a_number_take_every_factor():
+    """Modulo 6, 2 times either of two values is 4: each is a step that leads there."""
+    found = {
+        dict(ExpressionWorking(["*", 2, ["+", 0, 0]], 6).leading_to(4, random.Random(seed)))["0 + 0"]
+        for seed in range(60)
+    }
+    assert found == {0, 2, 5}
 
 
 def test_false_steps_stand_everywhere():

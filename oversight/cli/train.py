@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ..errors import ConfigurationError, UnknownName
 from .parsing import Parser
 from .train_attacker_learner_critic import attacker_learner_critic
+from .train_reward_modeling import reward_modeling
 
 __all__ = ["TRAININGS", "train"]
 
@@ -141,6 +142,7 @@ TRAININGS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
         attacker_learner_critic,
         "a learner on queries that it fails on, criticised by who does not know the truth",
     ),
+    "reward_modeling": (reward_modeling, "reward models and agents by recursion: each level's agents assist the next"),
     "weak_to_strong": (weak_to_strong, "students of a weak supervisor, and the share of the gap that they recover"),
 }
 """By name: what carries it out, and what it does."""
