@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from ..errors import ConfigurationError, UnknownName
 from .parsing import Parser
+from .train_agent import agent
+from .train_reward_model import reward_model
 
 __all__ = ["TRAININGS", "train"]
 
@@ -136,6 +138,8 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 TRAININGS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "reward_model": (reward_model, "a language model that rates replies as preference pairs do"),
+    "agent": (agent, "a language model that writes what preference pairs prefer, by DPO"),
     "weak_to_strong": (weak_to_strong, "students of a weak supervisor, and the share of the gap that they recover"),
 }
 """By name: what carries it out, and what it does."""

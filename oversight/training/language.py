@@ -99,6 +99,8 @@ class LanguageRewardModel(RewardModel):
     def __init__(self, model: str | Path, **options: Any) -> None:
         self.options = _options(LanguageOptions, options)
         self._files = _Files(str(model), self.options)
+        self.weights: Path | None = None
+        """The folder of what was trained; None before."""
         self._model: Any = None
         self._trained: int | None = None
 
@@ -115,8 +117,8 @@ class LanguageRewardModel(RewardModel):
     def fit(self, comparisons: Sequence[Comparison], folder: Path, seed: int, progress: TrainingProgress) -> None:
         rows = self._files.rows(comparisons, progress)
         with _aside(seed_from(seed, "language reward model")) as seeded:
-            weights = _fit(self._trainer, self.describe(), rows, folder, seeded, progress, self._files.tokenizer)
-            self._model = self._read(weights)
+            self.weights = _fit(self._trainer, self.describe(), rows, folder, seeded, progress, self._files.tokenizer)
+            self._model = self._read(self.weights)
 
     def rewards(self, prompt: Prompt, replies: Sequence[Reply]) -> NDArray[np.float64]:
         return self.rewards_of([(prompt, reply) for reply in replies])
@@ -215,7 +217,8 @@ class LanguageAgent(TunedAgent):
     def __init__(self, model: str | Path, **options: Any) -> None:
         self.options = _options(AgentOptions, options)
         self._files = _Files(str(model), self.options)
-        self._weights: Path | None = None
+        self.weights: Path | None = None
+        """The folder of what was trained; None before."""
         self._player: LocalModel | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -225,10 +228,10 @@ class LanguageAgent(TunedAgent):
     def name(self) -> str:
         """How the agent is called in runs: ``hf/FOLDER``, with ``(adapter=FOLDER)`` once it is tuned."""
         folder, options = self._files.source.named, []
-        if self._weights is not None and self.options.rank:
-            options.append(f"adapter={self._weights}")
-        elif self._weights is not None:
-            folder = str(self._weights)
+        if self.weights is not None and self.options.rank:
+            options.append(f"adapter={self.weights}")
+        elif self.weights is not None:
+            folder = str(self.weights)
         if self._files.texts.form == "plain":
             options.append("template=plain")
         return f"hf/{folder}" + (f"({','.join(options)})" if options else "")
@@ -255,7 +258,7 @@ class LanguageAgent(TunedAgent):
     def tune(self, comparisons: Sequence[Comparison], folder: Path, seed: int, progress: TrainingProgress) -> None:
         rows = self._files.rows(comparisons, progress)
         with _aside(seed_from(seed, "language agent")) as seeded:
-            self._weights = _fit(self._trainer, self.describe(), rows, folder, seeded, progress, self._files.tokenizer)
+            self.weights = _fit(self._trainer, self.describe(), rows, folder, seeded, progress, self._files.tokenizer)
         self.close()
 
     def close(self) -> None:
@@ -295,11 +298,11 @@ class LanguageAgent(TunedAgent):
     # ---- machinery ------------------------------------------------------------------------------
 
     def _source(self, tuned: bool) -> Source:
-        if not tuned or self._weights is None:
+        if not tuned or self.weights is None:
             return self._files.source
         if self.options.rank:
-            return find_source(self._files.source.named, self._weights)
-        return find_source(str(self._weights))
+            return find_source(self._files.source.named, self.weights)
+        return find_source(str(self.weights))
 
     def _read(self, tuned: bool) -> Any:
         return self._source(tuned).weights(self._files.dtype).to(self._files.device)
@@ -335,9 +338,7 @@ class LanguageAgent(TunedAgent):
         return Trainer(
             model,
             ref_model=None if lora else copy.deepcopy(model),
-            args=DPOConfig(
-                **self._files.arguments(**settings), beta=self.options.beta, max_length=None
-            ),
+            args=DPOConfig(**self._files.arguments(**settings), beta=self.options.beta, max_length=None),
             train_dataset=Dataset.from_list(renamed),
             processing_class=self._files.tokenizer,
             peft_config=lora,
