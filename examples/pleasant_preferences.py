@@ -44,8 +44,8 @@ pleasant, unpleasant = ([(stem, list(kept[stem])) for stem in sorted(kept)] for 
 chance.shuffle(pleasant)
 chance.shuffle(unpleasant)
 rows = []
-for (good, praised), (bad, blamed) in zip(pleasant, unpleasant):
-    for (chosen, high), (rejected, low) in zip(praised, blamed):
+for (good, praised), (bad, blamed) in zip(pleasant, unpleasant, strict=False):
+    for (chosen, high), (rejected, low) in zip(praised, blamed, strict=False):
         rows.append(
             {
                 "prompt": "Write something pleasant.",

@@ -130,7 +130,7 @@ class LanguageRewardModel(RewardModel):
         """For each comparison, the reward of the chosen reply less that of the other."""
         pairs = [(one.prompt, reply) for one in comparisons for reply in (one.chosen, one.rejected)]
         rewards = self.rewards_of(pairs)
-        return cast(NDArray[np.float64], rewards[0::2] - rewards[1::2])
+        return rewards[0::2] - rewards[1::2]
 
     def rewards_of(self, pairs: Sequence[tuple[Prompt, Reply]]) -> NDArray[np.float64]:
         """The reward of each reply to its prompt.
@@ -177,12 +177,12 @@ class LanguageRewardModel(RewardModel):
 
     def _trainer(self, rows: list[dict[str, list[int]]], **settings: Any) -> Any:
         from datasets import Dataset
-        from trl import RewardConfig, RewardTrainer
 
+        trl: Any = importlib.import_module("trl")  # its types do not say that it exports its trainers
         model = self._begun()
         joined = [{f"{side}_ids": row["prompt"] + row[side] for side in ("chosen", "rejected")} for row in rows]
-        arguments = RewardConfig(**self._files.arguments(**settings), max_length=None)
-        return RewardTrainer(
+        arguments = trl.RewardConfig(**self._files.arguments(**settings), max_length=None)
+        return trl.RewardTrainer(
             model, arguments, train_dataset=Dataset.from_list(joined), processing_class=self._files.tokenizer
         )
 
@@ -293,7 +293,7 @@ class LanguageAgent(TunedAgent):
     def implicit_rewards(self, pairs: Sequence[tuple[Prompt, Reply]]) -> NDArray[np.float64]:
         """DPO's own reward of each reply, up to a constant of its prompt: beta · log of tuned over untuned."""
         after, before = (self.log_probabilities(pairs, tuned=tuned) for tuned in (True, False))
-        return cast(NDArray[np.float64], self.options.beta * (after - before))
+        return self.options.beta * (after - before)
 
     # ---- machinery ------------------------------------------------------------------------------
 
@@ -326,9 +326,10 @@ class LanguageAgent(TunedAgent):
 
         from datasets import Dataset
         from peft import LoraConfig, TaskType
-        from trl import DPOConfig, DPOTrainer
 
-        class Trainer(DPOTrainer):  # type: ignore[misc]
+        trl: Any = importlib.import_module("trl")
+
+        class Trainer(trl.DPOTrainer):  # type: ignore[misc]
             def _prepare_dataset(self, dataset: Any, *rest: Any) -> Any:
                 return dataset  # it is in tokens already, in the form that runs give it
 
@@ -338,7 +339,7 @@ class LanguageAgent(TunedAgent):
         return Trainer(
             model,
             ref_model=None if lora else copy.deepcopy(model),
-            args=DPOConfig(**self._files.arguments(**settings), beta=self.options.beta, max_length=None),
+            args=trl.DPOConfig(**self._files.arguments(**settings), beta=self.options.beta, max_length=None),
             train_dataset=Dataset.from_list(renamed),
             processing_class=self._files.tokenizer,
             peft_config=lora,
@@ -531,7 +532,7 @@ def _watch(trainer: Any, checkpoints: Path, progress: TrainingProgress) -> None:
     """
     from transformers import PrinterCallback, TrainerCallback
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
+    class Watch(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             self.saved = time.monotonic()
             progress.start("training steps", state.max_steps - state.global_step, state.global_step)

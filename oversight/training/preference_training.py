@@ -12,7 +12,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,7 +244,7 @@ def _differences(
 ) -> Differences:
     """For each comparison, what the chosen reply is given less what the other is."""
     given = of([(one.prompt, reply) for one in comparisons for reply in (one.chosen, one.rejected)])
-    return cast(Differences, given[0::2] - given[1::2])
+    return given[0::2] - given[1::2]
 
 
 def _measured(name: str, differences: Sequence[float], held: Sequence[Preference], *, odds: bool = False) -> Measured:
