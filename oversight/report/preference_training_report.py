@@ -21,9 +21,10 @@ def print_preference_training(result: PreferenceTraining, out: Console) -> None:
     """The table and what there is to say about it."""
     out.print(accuracies_table(result.rows, result.by_margin))
     lines = [
-        f"right: held-out pairs whose chosen reply is given more, in %; {result.test:,} pairs of "
-        f"{result.test_sources:,} sources, trained on {result.train:,} of {result.train_sources:,} others",
-        "95 % intervals are clustered by source; loss is -log P(chosen), .69 where nothing is known",
+        "right: held-out pairs whose chosen reply is given more, in %; a tie is half",
+        f"held out: {result.test:,} pairs of {result.test_sources:,} sources; trained on {result.train:,} pairs of "
+        f"{result.train_sources:,} others",
+        "95 % intervals by source; loss is -log P(chosen), .693 where nothing is known",
     ]
     if result.parameters is not None:
         lines.append(f"{result.parameters:,} weights were trained")
