@@ -25,7 +25,7 @@ COMMANDS = {
     "open": ("open", "open_command", "judges before speakers who argue for what they hold themselves"),
     "show": ("commands", "show", "the episodes of a run, and their transcripts"),
     "export": ("export", "export", "episodes and turns as flat tables, or as preference pairs"),
-    "train": ("train", "train", "students on the labels of weak supervisors"),
+    "train": ("train", "train", "reward models, agents, and students of weak supervisors"),
     "prompts": ("commands", "prompts", "write what a protocol tells its roles to files, to edit"),
     "check": ("commands", "check", "check a protocol before it runs, and draw it"),
     "list": ("commands", "list_names", "protocols, arenas, models and presets that can be named"),

@@ -238,13 +238,9 @@ def _read(student: Student, texts: Sequence[str], progress: TrainingProgress) ->
 def _encoder(source: Source) -> Any:
     from transformers import AutoModel
 
-    from ..models.local.source import _explained, _quiet  # the same words for the same troubles
-
     if source.gguf is not None:
         raise ConfigurationError(f"{source.named}: an embedding model is a folder; for a .gguf file write hf/")
-    path, where = source._where()
-    with _explained(source.named), _quiet():
-        return AutoModel.from_pretrained(path, **where).eval()
+    return source.load(AutoModel).eval()
 
 
 def _reads_first_token(source: Source) -> bool:

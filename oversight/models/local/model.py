@@ -40,6 +40,8 @@ class LocalModel(Model):
     Parameters
     ----------
     source : a folder, a GGUF file or a folder with one, or a name on the hub (``Qwen/Qwen2.5-0.5B-Instruct``).
+    adapter : a folder of PEFT with what was trained on top of it, such as ``oversight train agent`` writes; its
+        content is part of what the model is.
     dtype : of weights and arithmetic; ``auto`` is bfloat16 on a GPU that has it, else float32.
     device : of torch (``cpu``, ``cuda``); ``auto`` is the GPU where there is one.
     template : ``chat``, the model's own template; ``plain`` for models without one: ``User: ...`` and
@@ -62,6 +64,7 @@ class LocalModel(Model):
         self,
         source: str,
         *,
+        adapter: str | None = None,
         dtype: Precision = "auto",
         device: str = "auto",
         template: Form = "chat",
@@ -78,7 +81,8 @@ class LocalModel(Model):
                 raise ConfigurationError(f"{self.name}: {option} {number!r}: give a whole number of at least 1")
         if prefix_memory is not None and not (isinstance(prefix_memory, int | float) and prefix_memory >= 0):
             raise ConfigurationError(f"{self.name}: prefix_memory {prefix_memory!r}: give gigabytes, at least 0")
-        self.named, self.dtype, self.device, self.template = source, dtype, device, template
+        self.named, self.adapter = source, adapter
+        self.dtype, self.device, self.template = dtype, device, template
         self.max_batch, self.max_step_tokens, self.prefix_memory = max_batch, max_step_tokens, prefix_memory
         self._found: Source | None = None
         self._identity: dict[str, Any] | None = None
@@ -124,7 +128,7 @@ class LocalModel(Model):
 
     def _source(self) -> Source:
         if self._found is None:
-            self._found = find_source(self.named)
+            self._found = find_source(self.named, self.adapter)
         return self._found
 
     def _settings(self) -> Settings:
@@ -175,7 +179,7 @@ class _Shared:
         from .engine import Engine
 
         content = identity.get("content") or f"{identity['hub']} {identity['revision']}"
-        key = (content, settings.dtype, settings.device)
+        key = (content, identity.get("adapter", ""), settings.dtype, settings.device)
         with cls._lock:
             shared = cls._loaded.get(key)
             if shared is None:
@@ -197,6 +201,7 @@ def hf(
     name: str,
     options: ModelOptions,
     *,
+    adapter: str | None = None,
     dtype: Precision = "auto",
     device: str = "auto",
     template: Form = "chat",
@@ -206,7 +211,8 @@ def hf(
 ) -> Model:
     """``hf/PATH_OR_ID``: a model in this process, such as ``hf/PATH_OR_ID(template=plain,dtype=float32)``.
 
-    The options of every provider are for endpoints; nothing here needs them.  See :class:`LocalModel` for the rest.
+    ``hf/PATH_OR_ID(adapter=FOLDER)`` is one that was tuned (``oversight train agent``).  The options of every provider
+    are for endpoints; nothing here needs them.  See :class:`LocalModel` for the rest.
 
     Raises
     ------
@@ -215,6 +221,7 @@ def hf(
     """
     return LocalModel(
         name,
+        adapter=adapter,
         dtype=dtype,
         device=device,
         template=template,

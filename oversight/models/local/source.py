@@ -10,9 +10,10 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,12 @@ from ...identity import digest
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Source", "cache_folder", "find_source", "require_packages"]
+__all__ = ["Source", "adapters_quiet", "cache_folder", "find_source", "require_packages"]
 
 _FILES = {".json", ".jinja", ".safetensors", ".model", ".txt"}
 """Kinds of files that decide what a model says."""
+
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 _CONVERSION = 1
 """Raised when converted files would come out otherwise, so that old ones are not used again."""
@@ -63,6 +66,7 @@ class Source:
     folder : the folder with the files; None where they come from the hub.
     gguf : the file with the weights, where they are in that format.
     revision : the hub's commit; None for files of one's own.
+    adapter : a folder of PEFT with what was trained on top of the weights; None where there is nothing.
     """
 
     named: str
@@ -70,9 +74,13 @@ class Source:
     folder: Path | None = None
     gguf: Path | None = None
     revision: str | None = None
+    adapter: Path | None = None
 
     def identity(self) -> dict[str, str]:
-        """The hub's name and commit, or a digest of the files' content; no path."""
+        """The hub's name and commit, or a digest of the files' content, and the adapter's; no path."""
+        return self._base_identity() | ({} if self.adapter is None else {"adapter": _adapter_digest(self.adapter)})
+
+    def _base_identity(self) -> dict[str, str]:
         if self.revision is not None:
             return {"hub": self.name, "revision": self.revision}
         if self.gguf is not None:
@@ -99,16 +107,31 @@ class Source:
             return AutoTokenizer.from_pretrained(path, **where)
 
     def weights(self, dtype: torch.dtype) -> Any:
-        """The model, on the processor; raises ConfigurationError where it cannot be loaded."""
+        """The language model, its adapter merged into it, on the processor.
+
+        Raises
+        ------
+        ConfigurationError
+            if it cannot be loaded; MissingExtra where there is an adapter and no PEFT.
+        """
         from transformers import AutoModelForCausalLM
 
+        model = self.load(AutoModelForCausalLM, dtype=dtype)
+        return (model if self.adapter is None else _merged(model, self.adapter, self.named)).eval()
+
+    def load(self, kind: Any, **options: Any) -> Any:
+        """The model as another kind of transformers' automatic classes, on the processor, without the adapter.
+
+        Raises
+        ------
+        ConfigurationError
+            if it cannot be loaded.
+        """
         with _explained(self.named), _quiet():
             if self.gguf is not None:
-                model = AutoModelForCausalLM.from_pretrained(self._convert(), dtype=dtype)
-            else:
-                path, where = self._where()
-                model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **where)
-            return model.eval()
+                return kind.from_pretrained(self._convert(), **options)
+            path, where = self._where()
+            return kind.from_pretrained(path, **where, **options)
 
     # ---- machinery ------------------------------------------------------------------------------
 
@@ -161,14 +184,73 @@ def _convert_gguf(file: Path, folder: Path) -> None:
     plain.save_pretrained(folder)
 
 
-def find_source(named: str) -> Source:
+def _adapter_digest(folder: Path) -> str:
+    """Digest of an adapter's weights and settings, wherever it and the model below it lie."""
+    settings = {
+        name: sorted(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+        for name, value in _adapter_settings(folder).items()
+        if name != "base_model_name_or_path"
+    }
+    return digest([_content(folder / _ADAPTER_WEIGHTS), settings])
+
+
+def _adapter_settings(folder: Path) -> dict[str, Any]:
+    """What PEFT wrote about an adapter; raises ConfigurationError where there is none that can be merged."""
+    try:
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = None
+    if not isinstance(settings, dict) or not (folder / _ADAPTER_WEIGHTS).is_file():
+        raise ConfigurationError(
+            f"adapter {folder}: give a folder with adapter_config.json and {_ADAPTER_WEIGHTS}, as PEFT writes it"
+        )
+    if settings.get("task_type") not in (None, "CAUSAL_LM"):
+        raise ConfigurationError(
+            f"adapter {folder}: was trained for {settings['task_type']}, not for a model that writes (CAUSAL_LM)"
+        )
+    return settings
+
+
+def _merged(model: Any, adapter: Path, named: str) -> Any:
+    """The model with an adapter's changes added to its weights."""
+    _require_adapters()
+    from peft import PeftModel
+
+    try:
+        with adapters_quiet():
+            return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"adapter {adapter} does not fit {named}: {_first_line(error)}") from None
+
+
+def _require_adapters() -> None:
+    if importlib.util.find_spec("peft") is None:
+        raise MissingExtra("an adapter (peft)", "training")
+
+
+def find_source(named: str, adapter: str | Path | None = None) -> Source:
     """The files that a user's words stand for: a folder, a GGUF file or a folder with one, or a name on the hub.
+
+    Parameters
+    ----------
+    named : what the user wrote.
+    adapter : a folder of PEFT with what was trained on top of it.
 
     Raises
     ------
     ConfigurationError
-        if there are none.
+        if there are none; MissingExtra where there is an adapter and no PEFT.
     """
+    source = _find_base(named)
+    if adapter is None:
+        return source
+    _require_adapters()
+    folder = Path(adapter).expanduser().resolve()
+    _adapter_settings(folder)
+    return replace(source, adapter=folder)
+
+
+def _find_base(named: str) -> Source:
     path = Path(named).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
@@ -239,6 +321,14 @@ def _explained(named: str) -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return " ".join((lines[0] if lines else type(error).__name__).split())[:300]
+
+
+@contextmanager
+def adapters_quiet() -> Iterator[None]:
+    """PEFT and TRL call things in transformers by names that will go in its version 6; nobody here can change it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 @contextmanager

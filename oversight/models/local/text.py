@@ -74,6 +74,14 @@ class Texts:
         """The tokens that the reply follows."""
         return self._tokens(self._rendered(call.messages))
 
+    def answer(self, text: str) -> list[int]:
+        """The tokens of a reply as the model would write it after :meth:`prompt`, with the one that ends it."""
+        said = self.tokenizer(text if self.form == "chat" else f" {text}", add_special_tokens=False).input_ids
+        end = self.end_of_turn()
+        if not end and self.tokenizer.eos_token_id is not None:
+            end = [int(self.tokenizer.eos_token_id)]
+        return [*said, *end]
+
     def options(self, call: ScoreCall) -> tuple[Tokens, list[list[int]]]:
         """The tokens that all options have before them, and each option's own.
 
