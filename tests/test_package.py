@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "matplotlib", "pyspiel", "langgraph", "openai", "scipy", "pandas")
+HEAVY = (
+    *("torch", "transformers", "trl", "peft", "datasets", "accelerate", "matplotlib", "pyspiel", "langgraph", "openai"),
+    *("scipy", "pandas"),
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
