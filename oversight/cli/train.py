@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import ConfigurationError, UnknownName
 from .parsing import Parser
+from .train_amplification import train_amplification
 
 __all__ = ["TRAININGS", "train"]
 
@@ -136,6 +137,7 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 TRAININGS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "amplification": (train_amplification, "a learner that answers what an overseer can only decompose"),
     "weak_to_strong": (weak_to_strong, "students of a weak supervisor, and the share of the gap that they recover"),
 }
 """By name: what carries it out, and what it does."""
