@@ -308,7 +308,7 @@ class _Arm:
             answers = true_answers(questions)
         elif self.arm == "alone":
             questions = questions._replace(powers=questions.powers.clamp(max=1))
-            answers = demonstrator(settings).act(questions, questions.powers.unsqueeze(-1), 2).points
+            answers = demonstrator(settings).applied(questions.images, questions.starts)
         else:
             self._record()
             self.losses["imitator"] = imitate(self.imitator, self.optimisers["imitator"], self._some_shown())

@@ -48,29 +48,26 @@ class Acts(NamedTuple):
     points: Tensor
 
 
-class Round(nn.Module):
-    """One look-up: a state asks with what it is like, and keeps, feature by feature, what it had or what it found."""
+class LookUp(nn.Module):
+    """Asks which point a state is like, and finds what belongs to that point; how to ask is learned."""
 
-    def __init__(self, width: int, context: int = 0) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.query = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.query.weight)  # a state that is a point's embedding asks for that point from the beginning
-        self.keeping = nn.Sequential(nn.Linear(2 * width + context, width), nn.GELU(), nn.Linear(width, width))
-        self.normal = nn.LayerNorm(width)
 
-    def forward(self, state: Tensor, keys: Tensor, values: Tensor, *context: Tensor) -> Tensor:
-        """The new states; ``state`` is permutations × states × width, ``values`` permutations × points × width."""
+    def forward(self, state: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What was found; ``state`` is permutations × states × width, ``values`` permutations × points × width."""
         scores = self.query(state) @ keys.T / math.sqrt(keys.shape[1])
-        found = functional.softmax(scores, dim=-1) @ values
-        kept = torch.sigmoid(self.keeping(torch.cat([state, found, *context], dim=-1)))
-        return self.normal(state + kept * (found - state))  # type: ignore[no-any-return]
+        return functional.softmax(scores, dim=-1) @ values
 
 
 class Learner(nn.Module):
     """X: answers a question at once, in a few rounds of look-ups.
 
-    In each round the state of the question looks up a point, and so does the state of every point, so that what there
-    is to be found can reach further from round to round.
+    In each round the state of the question looks up a point, and goes over to what it finds as far as a gate, learned
+    for each power and round, lets it.  Between rounds the state of each point does the same without a gate, so that
+    what there is to be found lies further ahead from round to round.
 
     Parameters
     ----------
@@ -85,20 +82,19 @@ class Learner(nn.Module):
         self.points = nn.Embedding(points, width)
         self.powers = nn.Embedding(largest + 1, width)
         self.normal = nn.LayerNorm(width)
-        self.of_points = nn.ModuleList(Round(width) for _ in range(rounds - 1))
-        self.of_questions = nn.ModuleList(Round(width, width) for _ in range(rounds))
-        self.out = nn.Linear(width, width, bias=False)
-        nn.init.eye_(self.out.weight)
+        self.of_points = nn.ModuleList(LookUp(width) for _ in range(rounds - 1))
+        self.of_questions = nn.ModuleList(LookUp(width) for _ in range(rounds))
+        self.gates = nn.ModuleList(nn.Linear(width, width) for _ in range(rounds))
 
     def forward(self, questions: Questions) -> Tensor:
         """Logits of the answers: permutations × questions × points."""
         keys = self.normal(self.points.weight)
         values, state, powers = keys[questions.images], keys[questions.starts], self.powers(questions.powers)
-        for number, of_questions in enumerate(self.of_questions):
-            state = of_questions(state, keys, values, powers)
-            if number < len(self.of_points):
-                values = self.of_points[number](values, keys, values)
-        return self.out(state) @ keys.T / math.sqrt(keys.shape[1])  # type: ignore[no-any-return]
+        for number, (look_up, gate) in enumerate(zip(self.of_questions, self.gates, strict=True)):
+            if number > 0:
+                values = self.of_points[number - 1](values, keys, values)
+            state = torch.lerp(state, look_up(state, keys, values), torch.sigmoid(gate(powers)))
+        return state @ keys.T / math.sqrt(keys.shape[1])
 
     @torch.no_grad()
     def answers(self, questions: Questions) -> Tensor:
@@ -126,7 +122,8 @@ class Imitator(nn.Module):
         self.reading = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.GELU())
         self.choosing = nn.Linear(2 * width, STAGES)
         self.asking = nn.Linear(2 * width, largest + 1)
-        self.look_up = Round(width, 2 * width)
+        self.look_up = LookUp(width)
+        self.gate = nn.Sequential(nn.Linear(4 * width, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, questions: Questions, answers: Tensor, stage: int) -> tuple[Tensor, Tensor]:
         """Logits of powers and of points: permutations × questions × (powers or points).
@@ -139,7 +136,9 @@ class Imitator(nn.Module):
         read = self.reading(torch.cat([powers, self.stages.weight[stage].expand_as(powers)], dim=-1))
         before = torch.cat([embedded[questions.starts].unsqueeze(-2), embedded[answers]], dim=-2)
         chosen = (functional.softmax(self.choosing(read), dim=-1).unsqueeze(-1) * before).sum(-2)
-        state = self.look_up(chosen, keys, keys[questions.images], read)
+        found = self.look_up(chosen, keys, keys[questions.images])
+        gate = self.gate(torch.cat([read, chosen, found], dim=-1))
+        state = torch.lerp(chosen, found, torch.sigmoid(gate))
         return self.asking(read), state @ keys.T / math.sqrt(keys.shape[1])
 
     @torch.no_grad()
