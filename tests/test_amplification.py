@@ -51,7 +51,7 @@ BRIEF = {**TINY, "steps": 24, "every": 8, "demonstrations": 64, "permutations": 
 class Exact:
     """Answers sub-questions as they are to be answered."""
 
-    def answers(self, questions):
+    def answers(self, questions, generator=None):
         return true_answers(questions._replace(powers=questions.powers.clamp(min=1)))
 
 
@@ -113,7 +113,7 @@ def test_a_forgetful_overseer_errs_more_the_larger_the_power():
     images = torch.where(torch.arange(11) < 2, torch.arange(11), questions.images)
 
     class Same:
-        def answers(self, asked):
+        def answers(self, asked, generator=None):
             return true_answers(asked._replace(images=images, powers=asked.powers.clamp(min=1)))
 
     wrong = amplify(Forgetful(2), Same(), questions).concluded != true_answers(questions)

@@ -23,7 +23,7 @@ def train_amplification(words: Sequence[str]) -> int:
     what.add_argument("--points", type=int, default=24, metavar="N", help="points of a permutation (default: 24)")
     what.add_argument("--power", type=int, default=16, metavar="N", help="largest power (default: 16)")
     what.add_argument(
-        "--demonstrations", type=int, default=2000, metavar="N", help="questions that H answers (default: 2000)"
+        "--demonstrations", type=int, default=1000, metavar="N", help="questions that H answers (default: 1000)"
     )
     what.add_argument(
         "--human-error", type=float, default=0.0, metavar="X", help="share of what H does wrong (default: 0)"
@@ -36,7 +36,7 @@ def train_amplification(words: Sequence[str]) -> int:
         "share of the points (default: slips)",
     )
     how = parser.add_argument_group("training")
-    how.add_argument("--steps", type=int, default=1200, metavar="N", help="of each learner (default: 1200)")
+    how.add_argument("--steps", type=int, default=1000, metavar="N", help="of each learner (default: 1000)")
     how.add_argument("--width", type=int, default=32, metavar="N", help="features of a state (default: 32)")
     how.add_argument(
         "--permutations", type=int, default=32, metavar="N", help="permutations in a step (default: 32)"
@@ -46,9 +46,9 @@ def train_amplification(words: Sequence[str]) -> int:
     how.add_argument(
         "--following",
         type=float,
-        default=0.02,
+        default=0.05,
         metavar="X",
-        help="how far the X that answers sub-questions goes towards the trained one in a step (default: 0.02)",
+        help="how far the X that answers sub-questions goes towards the trained one in a step (default: 0.05)",
     )
     how.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings (default: 1)")
     how.add_argument("--seed", type=int, default=0, metavar="S", help="of all that is drawn (default: 0)")
@@ -57,7 +57,7 @@ def train_amplification(words: Sequence[str]) -> int:
         "--test", type=int, default=200, metavar="N", help="permutations in the test, never trained on (default: 200)"
     )
     out.add_argument(
-        "--every", type=int, default=100, metavar="N", help="steps between checkpoints and measurements (default: 100)"
+        "--every", type=int, default=50, metavar="N", help="steps between checkpoints and measurements (default: 50)"
     )
     out.add_argument("--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)")
     out.add_argument("--plot", metavar="PATH", help="a .png or .svg to draw")

@@ -131,8 +131,14 @@ class Consultation(NamedTuple):
         return self.points[..., -1]
 
 
-def amplify(overseer: Overseer, learner: Learner, questions: Questions) -> Consultation:
-    """Amplify^overseer(learner): the overseer answers, the learner its sub-questions, one after the other."""
+def amplify(
+    overseer: Overseer, learner: Learner, questions: Questions, generator: Generator | None = None
+) -> Consultation:
+    """Amplify^overseer(learner): the overseer answers, the learner its sub-questions, one after the other.
+
+    With a generator the learner's answers are drawn from what it holds likely, so that in training what it does not
+    know yet makes noise, and no answer that it could grow sure of; without one they are the likeliest.
+    """
     none = questions.images.shape[1]
     answers = torch.full((*questions.powers.shape, STAGES - 1), none)
     acts = []
@@ -140,7 +146,7 @@ def amplify(overseer: Overseer, learner: Learner, questions: Questions) -> Consu
         act = overseer.act(questions, answers, stage)
         acts.append(act)
         if stage < STAGES - 1:
-            told = learner.answers(Questions(questions.images, act.powers, act.points))
+            told = learner.answers(Questions(questions.images, act.powers, act.points), generator)
             answers[..., stage] = torch.where(act.powers > 0, told, none)
     powers, points = (torch.stack(parts, dim=-1) for parts in zip(*acts, strict=True))
     return Consultation(questions, powers, points, answers)

@@ -24,6 +24,7 @@ from .progress import TrainingProgress
 from .students import require_training
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .amplification import Consultation, Demonstrator, Overseer
@@ -45,6 +46,9 @@ ARMS = ("amplification", "supervised", "alone")
 RECORDED_TOGETHER = 32
 """Demonstrations that are recorded at a time; also how many H' learns from in a step."""
 
+DECAY = 0.3
+"""Of the weights that open gates, as a share of the learning rate."""
+
 CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -55,8 +59,8 @@ class AmplificationSettings(BaseModel):
 
     points: int = Field(default=24, ge=4, le=1000, description="points that a permutation permutes; more than power")
     power: int = Field(default=16, ge=2, le=999, description="largest power that is asked for")
-    steps: int = Field(default=1500, ge=1, description="steps of gradient descent of each learner")
-    demonstrations: int = Field(default=4000, ge=1, description="questions that H answers for H' to imitate")
+    steps: int = Field(default=1000, ge=1, description="steps of gradient descent of each learner")
+    demonstrations: int = Field(default=1000, ge=1, description="questions that H answers for H' to imitate")
     human_error: float = Field(default=0.0, ge=0.0, le=1.0, description="how much H does wrong, as a share")
     mistakes: Literal["slips", "forgets"] = Field(
         default="slips",
@@ -70,9 +74,9 @@ class AmplificationSettings(BaseModel):
     questions: int = Field(default=8, ge=1, description="questions about each of them")
     rate: float = Field(default=3e-3, gt=0.0, le=1.0, description="learning rate")
     following: float = Field(
-        default=0.02, gt=0.0, le=1.0, description="how far the X of the sub-questions goes towards the trained one a step"
+        default=0.05, gt=0.0, le=1.0, description="how far the X of the sub-questions goes towards the trained one a step"
     )
-    every: int = Field(default=100, ge=1, description="steps between checkpoints, each with a measurement")
+    every: int = Field(default=50, ge=1, description="steps between checkpoints, each with a measurement")
     test: int = Field(default=200, ge=2, description="permutations in the test, never trained on")
 
 
@@ -262,7 +266,7 @@ class _Arm:
                 self.slow.load_state_dict(self.learner.state_dict())
                 self.networks |= {"imitator": self.imitator, "slow": self.slow}
         self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), lr=settings.rate, betas=(0.9, 0.98))
+            name: torch.optim.AdamW(_groups(network), lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0)
             for name, network in self.networks.items()
             if name != "slow"
         }
@@ -312,7 +316,8 @@ class _Arm:
         else:
             self._record()
             self.losses["imitator"] = imitate(self.imitator, self.optimisers["imitator"], self._some_shown())
-            answers = amplify(self.imitator, self.slow, questions).concluded
+            told = self._generator("answers", step)
+            answers = amplify(self.imitator, self.slow, questions, told).concluded
         self.losses["learner"] = distil(self.learner, self.optimisers["learner"], questions, answers)
         if self.arm == "amplification":
             follow(self.slow, self.learner, settings.following)
@@ -342,7 +347,8 @@ class _Arm:
         overseer: Overseer = demonstrator(settings)
         if settings.mistakes == "slips":
             overseer = Slipping(overseer, settings.human_error, self._generator("slips", self.step))
-        self.shown.append(amplify(overseer, self.slow, questions))
+        told = self._generator("answers of demonstrations", self.step)
+        self.shown.append(amplify(overseer, self.slow, questions, told))
 
     def _some_shown(self) -> Consultation:
         """Demonstrations for a step of H', drawn evenly from all that there are."""
@@ -427,6 +433,16 @@ class _Arm:
         parts = _under(tensors, "demonstrations")
         if parts:
             self.shown = [_consultation(*(parts[str(place)] for place in range(len(parts))))]
+
+
+def _groups(network: torch.nn.Module) -> list[dict[str, Any]]:
+    """The weights for an optimiser; those that open gates decay, so that a gate closed by early mistakes can open."""
+    named = dict(network.named_parameters())
+    gates = [name for name in named if name.startswith(("powers.", "gates."))]
+    return [
+        {"params": [named[name] for name in gates], "weight_decay": DECAY},
+        {"params": [value for name, value in named.items() if name not in gates]},
+    ]
 
 
 def demonstrator(settings: AmplificationSettings) -> Demonstrator:

@@ -97,9 +97,13 @@ class Learner(nn.Module):
         return state @ keys.T / math.sqrt(keys.shape[1])
 
     @torch.no_grad()
-    def answers(self, questions: Questions) -> Tensor:
-        """The likeliest answer to each question: permutations × questions."""
-        return self(questions).argmax(-1)  # type: ignore[no-any-return]
+    def answers(self, questions: Questions, generator: torch.Generator | None = None) -> Tensor:
+        """The likeliest answer to each question, or one drawn from what it holds likely: permutations × questions."""
+        logits = self(questions)
+        if generator is None:
+            return logits.argmax(-1)  # type: ignore[no-any-return]
+        drawn = torch.rand(logits.shape, generator=generator).clamp(min=1e-9)
+        return (logits - torch.log(-torch.log(drawn))).argmax(-1)  # type: ignore[no-any-return]
 
 
 class Imitator(nn.Module):
