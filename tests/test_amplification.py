@@ -44,7 +44,7 @@ from oversight.training.amplification import (  # noqa: E402 - torch first
 )
 from oversight.training.amplification_networks import Imitator, Questions  # noqa: E402
 
-TINY = {"points": 7, "power": 4, "steps": 300, "demonstrations": 320, "every": 50, "test": 40, "width": 16}
+TINY = {"points": 7, "power": 4, "steps": 300, "demonstrations": 320, "every": 50, "test": 40}
 BRIEF = {**TINY, "steps": 24, "every": 8, "demonstrations": 64, "permutations": 4}
 
 
@@ -134,10 +134,10 @@ def test_training_and_test_share_no_permutation():
 
 def test_the_imitator_learns_the_overseer_exactly():
     torch.manual_seed(0)
-    imitator = Imitator(6, 5, 16)
+    imitator = Imitator(6, 5, 32)
     optimiser = torch.optim.Adam(imitator.parameters(), lr=1e-2)
-    shown = amplify(Demonstrator(), Exact(), some(128, 6, 5))
-    for _ in range(150):
+    shown = amplify(Demonstrator(), Exact(), some(64, 6, 5))
+    for _ in range(120):
         imitate(imitator, optimiser, shown)
     images = drawn_permutations(torch.Generator().manual_seed(5), 20, 6, held_out=True)
     everything = Questions(images, torch.arange(1, 6).repeat(20, 6), torch.arange(6).repeat_interleave(5).repeat(20, 1))
