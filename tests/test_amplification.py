@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+import oversight
 from oversight.arenas.permutation import Permutation, reached
 from oversight.cli import main
 from oversight.errors import ConfigurationError, DataError, MissingExtra, RunDirectoryError
@@ -280,6 +282,34 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="is no checkpoint of this training"):
         amplification(log_dir=tmp_path, **BRIEF)
+
+
+# ---- at the table ---------------------------------------------------------------------------------
+
+
+def test_the_learner_takes_a_seat_in_its_arena(trained, tmp_path):
+    """As a judge of questions that it was trained for it is as right as it was measured; of others it is unscored."""
+    name = f"learner/{trained.folder}"
+    result = oversight.run("direct", Permutation(points=7, power=4), judge=name, limit=40, log_dir=tmp_path / "fit")
+    rows = list(result.episodes())
+    right = [row["probabilities"][row["correct"]] for row in rows]
+    assert len(rows) >= 40
+    assert sum(one > 0.5 for one in right) / len(right) > 0.8
+    other = oversight.run("direct", Permutation(points=9, power=4), judge=name, limit=2, log_dir=tmp_path / "unfit")
+    assert {row["status"] for row in other.episodes()} == {"unscored"}
+
+
+def test_its_identity_is_its_weights_and_not_its_folder(trained, tmp_path):
+    arena = Permutation()
+    agent = arena.agent(f"learner/{trained.folder}")
+    moved = tmp_path / "moved"
+    shutil.copytree(trained.folder / "seed-0" / "amplification", moved)
+    assert arena.agent(f"learner/{moved}").describe() == agent.describe()
+    ceiling = arena.agent(f"learner/{trained.folder}/seed-0/supervised")
+    assert ceiling.describe() != agent.describe()
+    assert load_learner(trained.folder)[2] == agent.describe()["weights"]
+    with pytest.raises(ConfigurationError, match="no learner in it"):
+        arena.agent(f"learner/{tmp_path}")
 
 
 # ---- report ---------------------------------------------------------------------------------------

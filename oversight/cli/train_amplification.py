@@ -36,11 +36,9 @@ def train_amplification(words: Sequence[str]) -> int:
         "share of the points (default: slips)",
     )
     how = parser.add_argument_group("training")
-    how.add_argument("--steps", type=int, default=1000, metavar="N", help="of each learner (default: 1000)")
+    how.add_argument("--steps", type=int, default=1500, metavar="N", help="of each learner (default: 1500)")
     how.add_argument("--width", type=int, default=32, metavar="N", help="features of a state (default: 32)")
-    how.add_argument(
-        "--permutations", type=int, default=32, metavar="N", help="permutations in a step (default: 32)"
-    )
+    how.add_argument("--permutations", type=int, default=32, metavar="N", help="permutations in a step (default: 32)")
     how.add_argument("--questions", type=int, default=8, metavar="N", help="questions about each (default: 8)")
     how.add_argument("--rate", type=float, default=3e-3, metavar="X", help="learning rate (default: 0.003)")
     how.add_argument(
@@ -59,7 +57,9 @@ def train_amplification(words: Sequence[str]) -> int:
     out.add_argument(
         "--every", type=int, default=50, metavar="N", help="steps between checkpoints and measurements (default: 50)"
     )
-    out.add_argument("--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)")
+    out.add_argument(
+        "--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)"
+    )
     out.add_argument("--plot", metavar="PATH", help="a .png or .svg to draw")
     out.add_argument("--json", action="store_true", help="print every number as JSON, and nothing else")
     arguments = parser.parse(words)

@@ -59,7 +59,7 @@ class AmplificationSettings(BaseModel):
 
     points: int = Field(default=24, ge=4, le=1000, description="points that a permutation permutes; more than power")
     power: int = Field(default=16, ge=2, le=999, description="largest power that is asked for")
-    steps: int = Field(default=1000, ge=1, description="steps of gradient descent of each learner")
+    steps: int = Field(default=1500, ge=1, description="steps of gradient descent of each learner")
     demonstrations: int = Field(default=1000, ge=1, description="questions that H answers for H' to imitate")
     human_error: float = Field(default=0.0, ge=0.0, le=1.0, description="how much H does wrong, as a share")
     mistakes: Literal["slips", "forgets"] = Field(
@@ -74,7 +74,10 @@ class AmplificationSettings(BaseModel):
     questions: int = Field(default=8, ge=1, description="questions about each of them")
     rate: float = Field(default=3e-3, gt=0.0, le=1.0, description="learning rate")
     following: float = Field(
-        default=0.05, gt=0.0, le=1.0, description="how far the X of the sub-questions goes towards the trained one a step"
+        default=0.05,
+        gt=0.0,
+        le=1.0,
+        description="how far the X of the sub-questions goes towards the trained one a step",
     )
     every: int = Field(default=50, ge=1, description="steps between checkpoints, each with a measurement")
     test: int = Field(default=200, ge=2, description="permutations in the test, never trained on")
@@ -305,9 +308,7 @@ class _Arm:
         settings, step = self.settings, self.step
         self._set_rate()
         drawn = self._generator("questions", step)
-        questions = drawn_questions(
-            drawn, settings.permutations, settings.questions, settings.points, settings.power
-        )
+        questions = drawn_questions(drawn, settings.permutations, settings.questions, settings.points, settings.power)
         if self.arm == "supervised":
             answers = true_answers(questions)
         elif self.arm == "alone":
@@ -532,7 +533,9 @@ def load_learner(folder: str | Path) -> tuple[Learner, AmplificationSettings, st
     tried = [Path(folder) / CHECKPOINT, Path(folder) / "seed-0" / "amplification" / CHECKPOINT]
     path = next((one for one in tried if one.is_file()), None)
     if path is None:
-        raise ConfigurationError(f"{folder}: no learner in it; make one with: oversight train amplification --log-dir D")
+        raise ConfigurationError(
+            f"{folder}: no learner in it; make one with: oversight train amplification --log-dir D"
+        )
     tensors, counters = _read_checkpoint(path)
     settings = _settings(counters["settings"])
     learner = Learner(settings.points, settings.power, settings.width)
