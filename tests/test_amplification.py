@@ -332,15 +332,15 @@ def test_the_report_says_what_was_measured_within_80_columns():
     out = Console(width=80, record=True, file=open(os.devnull, "w"), color_system=None)  # noqa: SIM115
     print_amplification(_made_up(human_error=0.2, mistakes="forgets"), out)
     text = out.export_text()
+    assert all(len(line) <= 80 for line in text.splitlines())
     table = text[: text.index("H gave")].splitlines()
-    assert all(len(line) <= 80 for line in table)
     assert [line.split()[:2] for line in table if line.strip()[:1].isdigit()] == [
         ["1", "100.0"],
         ["2–3", "100.0"],
         ["4", "100.0"],
     ]
     assert "25.0 (" in text  # X on powers 2 and 3
-    assert "H gave 1,234 demonstrations; it always forgets to apply the permutation to 1 of 5 points" in text
+    assert "H gave 1,234 demonstrations; it always forgets to apply sigma to 1 of 5 points" in text
     assert "H' does all that H would in 97.5 % of the test's questions" in text
     assert "chance is 20.0 %" in text
 

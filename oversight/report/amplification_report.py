@@ -42,12 +42,12 @@ def print_amplification(result: Amplification, out: Console) -> None:
         f"H gave {shown} demonstrations{_flaw(result)}",
         f"H' does all that H would in {agreed} % of the test's questions" + (" (by seed)" if len(final) > 1 else ""),
         "X: trained on the answers of H' with X alone, never on true ones",
-        "supervised: the same network, steps and questions, with true answers: the ceiling",
-        "H alone: the same network and steps, on what H answers without X: one application",
+        "supervised: the same network, steps and questions, on true answers (ceiling)",
+        "H alone: the same network and steps, on H's answers without X (floor)",
         f"chance is {100 / settings.points:.1f} %; powers evenly drawn, {settings.steps:,} steps of "
         f"{settings.permutations * settings.questions} questions each",
-        f"test: {settings.test:,} permutations of {settings.points} points that no training has; 95 % intervals "
-        "clustered by permutation",
+        f"test: {settings.test:,} permutations of {settings.points} points that no training has",
+        "95 % intervals clustered by permutation",
         f"every measurement: {result.folder}/results.jsonl",
     ]
     for line in lines:
@@ -61,7 +61,7 @@ def _flaw(result: Amplification) -> str:
     if settings.mistakes == "slips":
         return f", a share of {settings.human_error:g} with a slip"
     forgotten = round(settings.human_error * settings.points)
-    return f"; it always forgets to apply the permutation to {forgotten} of {settings.points} points"
+    return f"; it always forgets to apply sigma to {forgotten} of {settings.points} points"
 
 
 def accuracy_table(result: Amplification) -> Table:

@@ -94,7 +94,7 @@ class Learner(nn.Module):
             if number > 0:
                 values = self.of_points[number - 1](values, keys, values)
             state = torch.lerp(state, look_up(state, keys, values), torch.sigmoid(gate(powers)))
-        return state @ keys.T / math.sqrt(keys.shape[1])
+        return state @ keys.T / math.sqrt(keys.shape[1])  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def answers(self, questions: Questions, generator: torch.Generator | None = None) -> Tensor:
