@@ -482,7 +482,7 @@ def _agreement(consulted: Consultation, overseer: Overseer) -> float:
 
 
 def _parts(consultation: Consultation) -> tuple[Tensor, ...]:
-    return (*consultation.questions, *consultation[1:])  # type: ignore[return-value]
+    return (*consultation.questions, *consultation[1:])
 
 
 def _consultation(*parts: Tensor) -> Consultation:
