@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -329,7 +330,7 @@ def _made_up(**settings):
 
 
 def test_the_report_says_what_was_measured_within_80_columns():
-    out = Console(width=80, record=True, file=open(os.devnull, "w"), color_system=None)  # noqa: SIM115
+    out = Console(width=80, record=True, file=io.StringIO(), color_system=None)
     print_amplification(_made_up(human_error=0.2, mistakes="forgets"), out)
     text = out.export_text()
     assert all(len(line) <= 80 for line in text.splitlines())

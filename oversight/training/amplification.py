@@ -136,8 +136,8 @@ def amplify(
 ) -> Consultation:
     """Amplify^overseer(learner): the overseer answers, the learner its sub-questions, one after the other.
 
-    With a generator the learner's answers are drawn from what it holds likely, so that in training what it does not
-    know yet makes noise, and no answer that it could grow sure of; without one they are the likeliest.
+    With a generator the learner's answers are drawn by what it holds likely, so that in training what it does not know
+    yet makes noise, and no answer that it could grow sure of; without one they are the likeliest.
     """
     none = questions.images.shape[1]
     answers = torch.full((*questions.powers.shape, STAGES - 1), none)

@@ -46,7 +46,7 @@ ARMS = ("amplification", "supervised", "alone")
 RECORDED_TOGETHER = 32
 """Demonstrations that are recorded at a time; also how many H' learns from in a step."""
 
-DECAY = 0.3
+DECAY = 1.0
 """Of the weights that open gates, as a share of the learning rate."""
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -98,12 +98,16 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def answers(self, questions: Questions, generator: torch.Generator | None = None) -> Tensor:
-        """The likeliest answer to each question, or one drawn from what it holds likely: permutations × questions."""
+        """The likeliest answer to each question, or one drawn with its probability squared: permutations × questions.
+
+        Squared, for what it is mostly sure of is then drawn nearly always: else doubts about small powers add up in
+        large ones, and X learns them again.
+        """
         logits = self(questions)
         if generator is None:
             return logits.argmax(-1)  # type: ignore[no-any-return]
         drawn = torch.rand(logits.shape, generator=generator).clamp(min=1e-9)
-        return (logits - torch.log(-torch.log(drawn))).argmax(-1)  # type: ignore[no-any-return]
+        return (2 * logits - torch.log(-torch.log(drawn))).argmax(-1)  # type: ignore[no-any-return]
 
 
 class Imitator(nn.Module):
