@@ -150,7 +150,10 @@ class Permutation(Arena):
     """
 
     name = "permutation"
-    agents_help = "bounded/K  applies sigma K times a turn, and checks K stated steps"
+    agents_help = (
+        "bounded/K  applies sigma K times a turn, and checks K stated steps; "
+        "learner/FOLDER  answers by the weights that oversight train amplification left there"
+    )
     default_debaters = ("bounded/8", "bounded/12", "bounded/1000")
     default_judges = ("bounded/1", "bounded/2")
     default_limit = 120
@@ -220,4 +223,9 @@ class Permutation(Arena):
         )
 
     def agent(self, name: str) -> Agent | None:
+        family, _, folder = name.partition("/")
+        if family == "learner":
+            from oversight.training.learner_agent import LearnerAgent
+
+            return LearnerAgent(folder)
         return bounded_agent(name, working)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ..errors import ConfigurationError, UnknownName
 from .parsing import Parser
 from .train_agent import agent
+from .train_amplification import amplification
 from .train_attacker_learner_critic import attacker_learner_critic
 from .train_reward_model import reward_model
 from .train_reward_modeling import reward_modeling
@@ -140,13 +141,14 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 TRAININGS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "agent": (agent, "a language model that writes what preference pairs prefer, by DPO"),
+    "amplification": (amplification, "a learner that answers what an overseer can only decompose"),
     "attacker_learner_critic": (
         attacker_learner_critic,
         "a learner on queries that it fails on, criticised by who does not know the truth",
     ),
-    "reward_modeling": (reward_modeling, "reward models and agents by recursion: each level's agents assist the next"),
     "reward_model": (reward_model, "a language model that rates replies as preference pairs do"),
-    "agent": (agent, "a language model that writes what preference pairs prefer, by DPO"),
+    "reward_modeling": (reward_modeling, "reward models and agents by recursion: each level's agents assist the next"),
     "weak_to_strong": (weak_to_strong, "students of a weak supervisor, and the share of the gap that they recover"),
 }
 """By name: what carries it out, and what it does."""
