@@ -335,6 +335,7 @@ def test_the_table_fits_and_the_folder_is_its_own(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "1 injected" in printed
     assert "growth" in printed
+    assert "…" not in printed
     tables = [line for line in printed.splitlines() if line.startswith(("level ", "0", "1", "──"))]
     assert len(tables) >= 8
     assert all(len(line) <= 80 for line in tables if not line.startswith("1 recursion"))

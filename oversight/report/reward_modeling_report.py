@@ -82,7 +82,7 @@ def levels_table(rows: Sequence[LevelRow], middle: int, most: int) -> Table:
             _within(row.agent),
             f"{100 * best[middle].mean:.1f}",
             f"{100 * best[most].mean:.1f}",
-            f"{100 * row.fall.mean:+.1f} ±{50 * (row.fall.high - row.fall.low):.1f}",
+            f"{100 * row.fall.mean:+.1f}±{50 * (row.fall.high - row.fall.low):.1f}",
         )
     return table
 
@@ -166,7 +166,7 @@ def plot_reward_modeling(result: RewardModeling, path: str | Path) -> None:
 
 
 def _within(estimate: Estimate) -> str:
-    return f"{100 * estimate.mean:.1f} ±{50 * (estimate.high - estimate.low):.1f}"
+    return f"{100 * estimate.mean:.1f}±{50 * (estimate.high - estimate.low):.1f}"
 
 
 def _count(number: int, what: str) -> str:
