@@ -89,7 +89,7 @@ def commands(marker: str) -> list[str]:
 
 
 def oversight_command(command: str, cwd: Path, **replacements: str) -> str:
-    words = [replacements.get(word, word) for word in command.split()]
+    words = [replacements.get(word, word) for word in shlex.split(command)]
     assert words[0] == "oversight"
     return python("-m", "oversight.cli", *words[1:], cwd=cwd)
 
@@ -166,11 +166,13 @@ def test_the_readmes_endpoint_commands_are_read():
 
 def test_the_readmes_decomposition_is_right_at_every_depth(tmp_path):
     """And alone at chance, as the README says."""
-    (command,) = commands("decomposition")
+    command, checked = commands("decomposition")
     split = oversight_command(command, tmp_path)
     assert re.findall(r"depth [0-9] +([0-9.]+) %", split) == ["100.0"] * 4
     alone = oversight_command(command.replace("--depth 3", "--depth 0"), tmp_path)
     assert re.findall(r"depth [0-9] +([0-9.]+) %", alone) == ["100.0", "50.0", "50.0", "50.0"]
+    # A judge of one operation, told one step at a time.
+    assert re.findall(r"depth [0-9] +([0-9.]+) %", oversight_command(checked, tmp_path)) == ["100.0"] * 4
 
 
 def test_the_readmes_sessions_are_held(tmp_path):
