@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# Several threads each, and they wait for one another where tests run side by side; read when torch is first loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _LOCAL = {"127.0.0.1", "::1", "localhost", "", None}
 _connect = socket.socket.connect
 
