@@ -73,8 +73,8 @@ class Node:
             # In one line each: nothing that is answered can look like a node of its own.
             lines.append(f"{indent}{number}{' '.join(node.question.split())}")
             said = " ".join((f"no answer: {node.failed}" if node.failed else f"answer: {node.answer}").split())
-            mark = " (as before)" if node.again else ""
-            lines.append(f"{indent}{' ' * len(number)}{said}{mark}")
+            mark = "as before, " if node.again else ""  # before the answer, which could end in anything
+            lines.append(f"{indent}{' ' * len(number)}{mark}{said}")
         return "\n".join(lines)
 
     def network(self) -> nx.DiGraph:
@@ -100,7 +100,7 @@ def read_outline(text: str) -> Node | None:
     found: list[tuple[str, str, str]] = []
     for asked, said in zip(lines[::2], lines[1::2], strict=False):
         match = re.fullmatch(r" *(?:([0-9]+(?:\.[0-9]+)*)  )?(.+)", asked)
-        answer = re.fullmatch(r" *answer: (.*?)(?: \(as before\))?", said)
+        answer = re.fullmatch(r" *(?:as before, )?answer: (.*)", said)
         if match is None:
             return None
         found.append((match[1] or "", match[2], "" if answer is None else answer[1]))
