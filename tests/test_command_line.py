@@ -367,12 +367,12 @@ What is 0 + 1?
   B  1  correct
 
 Debater A  tiny/thinker
-    Debater A, 0 turns heard, draws 1647531126 0. “The old clock struck 1 times.” ✓ and
-    “there is no clock” ✗
+    Debater A, 0 turns heard, draws 1647531126 0. “The old clock struck 1 times.” ✓ and “there is no
+    clock” ✗
 
 Debater B  tiny/thinker
-    Debater B, 0 turns heard, draws 753933967 0. “The old clock struck 1 times.” ✓ and
-    “there is no clock” ✗
+    Debater B, 0 turns heard, draws 753933967 0. “The old clock struck 1 times.” ✓ and “there is no
+    clock” ✗
 
 Judge  tiny/second
   decides: A 0.27, B 0.73 (from script)

@@ -62,7 +62,9 @@ NUMBER_SIGNS = {chr(code) for code in (*range(0x600, 0x606), 0x6DD, 0x70F, 0x890
 
 def controls_in(text):
     """Characters that do something or cannot be seen, line ends left out."""
-    return {one for one in text if unicodedata.category(one) in FORMAT and one not in "\n\t" and one not in NUMBER_SIGNS}
+    return {
+        one for one in text if unicodedata.category(one) in FORMAT and one not in "\n\t" and one not in NUMBER_SIGNS
+    }
 
 
 class Judging(Model):
@@ -174,9 +176,9 @@ class Attacking(Agent):
     async def choose(self, request):
         self.requests.append(request)
         even = 1 / len(request.view.answers)
-        choice = await ScriptedAgent(
-            "even", choices={answer.label: even for answer in request.view.answers}
-        ).choose(request)
+        choice = await ScriptedAgent("even", choices={answer.label: even for answer in request.view.answers}).choose(
+            request
+        )
         return type(choice)(choice.probabilities, "script", reasoning=self.text)
 
 
@@ -223,10 +225,12 @@ def test_no_role_can_speak_for_another(protocol):
                 assert content.count("<material") == len(view.material)
                 assert not controls_in(content)
                 outside = re.sub(r"<(\w+)[^>]*>.*?</\1>", "", content, flags=re.DOTALL)
-                assert outside.count("Your part:") <= 1
+                assert len(re.findall("^Your part:", outside, re.MULTILINE)) <= 1
 
 
-HEADING = re.compile(r"^(?:Question:|Answers:|Your part:|What has been said|Speak now|Decide now|[A-H]: )", re.MULTILINE)
+HEADING = re.compile(
+    r"^(?:Question:|Answers:|Your part:|What has been said|Speak now|Decide now|[A-H]: )", re.MULTILINE
+)
 
 
 @pytest.mark.parametrize("family", hostile.FAMILIES)
@@ -247,7 +251,8 @@ def test_a_question_out_of_a_file_forges_no_part_of_a_prompt(family):
         for messages, known in zip(asked(text), usual, strict=True):
             assert len(messages) == len(known)
             content, expected = messages[-1]["content"], known[-1]["content"]
-            assert HEADING.findall(content) == HEADING.findall(expected), (name, content)
+            untagged = [re.sub("(?s)<material.*?</material>", "", one) for one in (content, expected)]
+            assert HEADING.findall(untagged[0]) == HEADING.findall(untagged[1]), (name, content)
             assert content.count("<") == expected.count("<"), (name, content)
             assert not controls_in(content), name
 
@@ -358,17 +363,25 @@ def shown(folder, record, **settings):
     return out.file.getvalue()
 
 
-def frame(text, record):
-    """What is ours in a transcript: all that stands left of the fifth column, but notes, which quote."""
-    ours = [line for line in text.split("\n") if line.strip() and not line.startswith("    ")]
-    kept = [re.sub(r"^(  note: ).*", r"\1", line) for line in ours if not line.startswith("   ")]
-    return [line.replace(record["id"][:8], "ID").rstrip("─") for line in kept if not re.match(r"  \S+$", line)]
+@pytest.fixture
+def alone(folder, tmp_path):
+    """Puts one record into a run directory of its own, where it is found without reading the others."""
+    (tmp_path / "run.json").write_bytes((folder / "run.json").read_bytes())
+    questions = (folder / "questions.jsonl").read_text().split("\n")
+
+    def put(record):
+        (tmp_path / "questions.jsonl").write_text(questions[int(record["question"].split("-")[1])] + "\n")
+        (tmp_path / "episodes.jsonl").write_text(json.dumps(record) + "\n")
+        return tmp_path
+
+    return put
 
 
-def test_a_transcript_is_shown_inert(folder, records):
+def test_a_transcript_is_shown_inert(alone, records):
     """No control reaches the terminal, and only the runtime's own lines begin before the fifth column."""
     expected = None
     for name, record in records.items():
+        folder = alone(record)
         text = shown(folder, record)
         coloured = shown(folder, record, force_terminal=True, color_system="truecolor")
         assert not controls_in(text), name
@@ -452,7 +465,8 @@ def test_a_screen_shows_every_text_behind_the_gutter():
             assert screen.title == ""
             whole = "\n".join(row.plain for row in rows)
             assert not controls_in(whole), name
-            assert ("✓" not in whole) and (signs.plain or whole.count("✗") == len(turn.quotes)), name
+            assert "✓" not in whole, name
+            assert signs.plain or whole.count("✗") == len(turn.quotes), name
 
 
 # ---- what chat templates are made of -------------------------------------------------------------------------------
@@ -472,9 +486,11 @@ def special_counts(texts, message):
     )
     prompt = [int(one) for one in texts.prompt(call) if int(one) in special]
     before, options = texts.options(ScoreCall(call.messages, f"{message}\nAnswer:", (message, f"b {message}")))
-    return prompt, [int(one) for one in before if int(one) in special], [
-        one for option in options for one in option if one in special
-    ]
+    return (
+        prompt,
+        [int(one) for one in before if int(one) in special],
+        [one for option in options for one in option if one in special],
+    )
 
 
 def tokens_are_inert(texts, more=()):
@@ -583,7 +599,8 @@ readers = {
 texts = hostile.huge(int(sys.argv[2]))
 for name, text in texts.items():
     for reader, read in readers.items():
-        if reader == "argues_for_another" and name not in ("quotation marks", "emphasis", "blanks", "my answer", "lines"):
+        dear = ("quotation marks", "emphasis", "blanks", "my answer", "lines")
+        if reader == "argues_for_another" and name not in dear:
             continue  # as dear a pass as this for every sentence, and sentences by the hundred thousand, take a minute
         print(name, "|", reader, flush=True)
         read(text)

@@ -2,10 +2,12 @@
 
 import ast
 import asyncio
+import contextlib
 import importlib.util
 import json
 import pickle
 import sqlite3
+import sys
 from pathlib import Path
 
 import ormsgpack
@@ -26,8 +28,6 @@ ROOT = TESTS.parent
 def _load(name):
     specification = importlib.util.spec_from_file_location(f"oversight_test_{name}", TESTS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
-    import sys
-
     sys.modules[specification.name] = module
     specification.loader.exec_module(module)
     return module
@@ -38,7 +38,17 @@ people, tiny = _load("people"), _load("tiny")
 # ---- the code ---------------------------------------------------------------------------------------
 
 MODULES = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "jsonpickle"}
-CALLS = {"eval", "exec", "compile", "__import__", "exec_module", "literal_eval", "run_path", "run_module", "read_pickle"}
+CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "exec_module",
+    "literal_eval",
+    "run_path",
+    "run_module",
+    "read_pickle",
+}
 ALLOWED = {("oversight/registry.py", "exec_module")}
 """Where a name may stand nevertheless: a file that the user names as path/to/file.py:Name is theirs to run.
 
@@ -82,9 +92,7 @@ def test_no_module_carries_out_data():
     files = sources()
     assert len(files) > 100
     found = {
-        (name, use)
-        for name, path in files.items()
-        for use in suspicious(ast.parse(path.read_text(encoding="utf-8")))
+        (name, use) for name, path in files.items() for use in suspicious(ast.parse(path.read_text(encoding="utf-8")))
     }
     assert found == ALLOWED
 
@@ -145,7 +153,9 @@ def payloads(made):
         ),
         "json of langchain": (
             "json",
-            json.dumps({"lc": 1, "type": "constructor", "id": ["subprocess", "Popen"], "kwargs": {"args": touch}}).encode(),
+            json.dumps(
+                {"lc": 1, "type": "constructor", "id": ["subprocess", "Popen"], "kwargs": {"args": touch}}
+            ).encode(),
         ),
     }
 
@@ -163,7 +173,9 @@ def test_the_payloads_would_do_it_where_types_are_not_limited(tmp_path):
         assert made.exists(), name
 
 
-@pytest.mark.parametrize("name", ["pickle", "one argument", "arguments", "by name", "method", "model", "json", "json of langchain"])
+@pytest.mark.parametrize(
+    "name", ["pickle", "one argument", "arguments", "by name", "method", "model", "json", "json of langchain"]
+)
 def test_a_checkpoint_cannot_call_anything(name, tmp_path):
     made = tmp_path / "made"
 
@@ -202,18 +214,14 @@ def test_a_session_on_a_hostile_directory_carries_out_nothing(tmp_path):
             changed = database.execute("UPDATE checkpoints SET type = ?, checkpoint = ?", (kind, value)).rowcount
         database.close()
         assert changed
-        try:
+        with contextlib.suppress(Exception):  # whatever it makes of it; the directory is broken
             session()
-        except Exception:  # whatever it makes of it; the directory is broken
-            pass
         assert not made.exists()
     with sqlite3.connect(folder / "journal.sqlite") as database:
         assert database.execute("UPDATE calls SET value = ?", (pickled,)).rowcount
     database.close()
-    try:
+    with contextlib.suppress(Exception):
         session()
-    except Exception:
-        pass
     assert not made.exists()
 
 
@@ -231,9 +239,7 @@ class Evil(Arena):
 def test_to_look_at_a_run_is_not_to_run_what_it_names(tmp_path, monkeypatch):
     """A directory that brings a file along and names it as its arena and protocol."""
     folder, made = tmp_path / "run", tmp_path / "made"
-    oversight.run(
-        "debate(rounds=1)", tiny.Sums(count=1), log_dir=folder, debater=tiny.Thinker(), judge=tiny.Second()
-    )
+    oversight.run("debate(rounds=1)", tiny.Sums(count=1), log_dir=folder, debater=tiny.Thinker(), judge=tiny.Second())
     (folder / "evil.py").write_text(EVIL.format(made=str(made)), encoding="utf-8")
     kept = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     kept["configuration"]["arena"]["arena"] = kept["configuration"]["protocols"][0]["protocol"] = "evil"
@@ -247,10 +253,8 @@ def test_to_look_at_a_run_is_not_to_run_what_it_names(tmp_path, monkeypatch):
         assert main(["show", str(place), record["id"][:8], "--reasoning"]) == 0
         with pytest.raises(OversightError):
             arena_of_run(place)
-        try:
+        with contextlib.suppress(ConfigurationError):  # one episode may give no pair
             export_preferences(place, tmp_path / "preferences.jsonl")
-        except ConfigurationError:  # one episode may give no pair
-            pass
         assert not made.exists()
     with pytest.raises(ConfigurationError):
         arena_of_run(folder, registered=True)

@@ -250,8 +250,8 @@ def _question(view: View) -> str:
 def _told(view: View, text: str) -> str:
     """What the protocol's author tells a seat, whose tags stay; an answer filled in is a data file's, as elsewhere."""
     for answer in view.answers:
-        filled = " ".join(answer.text.split())
-        text = text.replace(f"{answer.label} ({filled})", f"{answer.label} ({_flat(filled)})")
+        filled = " ".join(f"{answer.label} ({answer.text})".split())
+        text = text.replace(filled, _flat(filled))
     return clean(text)
 
 

@@ -400,7 +400,9 @@ class _Csv(_Lines):
         self.rows.writerow([column.name for column in columns])
 
     def add(self, row: Row) -> None:
-        self.rows.writerow([_FORMULA.sub("'", one) if isinstance(one, str) else one for one in _cells(row, self.columns)])
+        self.rows.writerow(
+            [_FORMULA.sub("'", one) if isinstance(one, str) else one for one in _cells(row, self.columns)]
+        )
 
 
 class _Jsonl(_Lines):

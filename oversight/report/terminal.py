@@ -379,9 +379,18 @@ def _speech(turn: dict[str, Any]) -> Text:
     return speech_text(turn.get("text", ""), [Quote(**quote) for quote in turn.get("quotes", ())], UNICODE)
 
 
+def _unchecked(text: str) -> Text:
+    """What was written and nobody heard: in it no quotation is checked, so none is marked."""
+    shown = _speech({"text": text})
+    shown.stylize("dim")
+    return shown
+
+
 def _remark(out: Console, text: str) -> None:
-    """A line of ours on a turn."""
-    _indented(out, safe(" ".join(text.split()), "dim"), by=2)
+    """A line of ours on a turn, which may quote."""
+    from ..terminal.transcript_text import UNICODE, one_line
+
+    _indented(out, Text(one_line(text, UNICODE), "dim"), by=2)
 
 
 def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = False) -> None:
@@ -413,7 +422,7 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         out.print(Text.assemble(safe(seat, "bold"), "  ", safe(turn["agent"], "dim")), soft_wrap=True)
         if reasoning and turn.get("reasoning"):
             _remark(out, "private:")
-            _indented(out, safe(turn["reasoning"], "dim italic"))
+            _indented(out, _unchecked(turn["reasoning"]))
         if turn["kind"] in ("speech", "solution"):
             _indented(out, _speech(turn))
             for line in _gone_wrong(folder, turn):
@@ -436,7 +445,7 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         for one in turn.get("candidates", ()) if reasoning else ():
             score = "" if one["score"] is None else f" {one['score']:.2f}"
             _remark(out, f"candidate, {'given' if one['chosen'] else 'not given'}{score}:")
-            _indented(out, safe(one["text"], "dim"))
+            _indented(out, _unchecked(one["text"]))
         if turn.get("seconds"):
             _remark(out, f"took {turn['seconds']:.0f} s")
         for note in turn.get("notes", ()):
