@@ -30,7 +30,10 @@ from oversight.workers import in_worker, map_workers
 COLUMNS, ROWS = "abcdefg", 6
 EXPLORATION = 2.0  # UCT constant: OpenSpiel's own default for its examples
 MEMORY = 500  # most megabytes of one search tree
-MOVE = re.compile(r"^\s*line\s+([a-g])[1-6]?\s*:\s*([a-g])[1-6]?\s*\.?\s*$", re.IGNORECASE | re.MULTILINE)
+# Blanks are taken whole, and none beyond the line: given back one by one, a megabyte of empty lines takes a day.
+MOVE = re.compile(
+    r"^[^\S\n]*+line\s++([a-g])[1-6]?\s*+:\s*+([a-g])[1-6]?[^\S\n]*+\.?[^\S\n]*+$", re.IGNORECASE | re.MULTILINE
+)
 
 
 @cache

@@ -23,7 +23,7 @@ __all__ = ["argues_for_another"]
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _MARKDOWN = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 # What stands in quotation marks is somebody's words, unless it is an answer's name alone.
-_IN_MARKS = re.compile(r"“([^”\n]*)”|\"([^\"\n]*)\"")
+_IN_MARKS = re.compile(r"“([^“”\n]*)”|\"([^\"\n]*)\"")
 _OWN_VOICE = re.compile(r"\bI (?:\w+ly )?(?:think|believe|say|claim|insist|assert|suggest|argue)\b", re.IGNORECASE)
 _RIGHT = (
     r"(?:correct|right|true|accurate|the (?:best|correct|right|true) (?:answer|option|choice|one))(?![\w-])"

@@ -79,8 +79,8 @@ class Node:
             # In one line each: nothing that is answered can look like a node of its own.
             lines.append(f"{indent}{number}{' '.join(node.question.split())}")
             said = " ".join(node.said().split())
-            mark = " (as before)" if node.again else ""
-            lines.append(f"{indent}{' ' * len(number)}{said}{mark}{node.checked()}")
+            mark = "as before, " if node.again else ""  # before the answer, which could end in anything
+            lines.append(f"{indent}{' ' * len(number)}{mark}{node.checked()}{said}")
         return "\n".join(lines)
 
     @property
@@ -102,14 +102,10 @@ class Node:
         return f"answer: {self.answer}"
 
     def checked(self) -> str:
-        """What a checker found of an answer; empty where nobody was asked."""
+        """What a checker found of an answer, to stand before it; empty where nobody was asked."""
         if self.is_step or (self.holds is None and not self.unchecked):
             return ""
-        return (
-            f" (not checked: {self.unchecked})"
-            if self.holds is None
-            else f" (follows from its parts: {self.holds:.2f})"
-        )
+        return "not checked, " if self.holds is None else f"follows from its parts: {self.holds:.2f}, "
 
     def network(self) -> nx.DiGraph:
         """The tree as networkx: nodes are places, with the attributes ``question``, ``answer``, ``failed``, ``holds``.
@@ -139,7 +135,7 @@ def read_outline(text: str) -> Node | None:
     for asked, said in zip(lines[::2], lines[1::2], strict=False):
         match = re.fullmatch(r" *(?:([0-9]+(?:\.[0-9]+)*)  )?(.+)", asked)
         answer = re.fullmatch(
-            r" *answer: (.*?)(?: \(as before\))?(?: \(follows from its parts: [01]\.[0-9]{2}\))?", said
+            r" *(?:as before, )?(?:follows from its parts: [01]\.[0-9]{2}, |not checked, )?answer: (.*)", said
         )
         if match is None:
             return None

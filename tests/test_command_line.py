@@ -367,15 +367,15 @@ What is 0 + 1?
   B  1  correct
 
 Debater A  tiny/thinker
-    Debater A, 0 turns heard, draws 1647531126 0. “The old clock struck 1 times.” [verified] and
-    “there is no clock” [not in the text]
+    Debater A, 0 turns heard, draws 1647531126 0. “The old clock struck 1 times.” ✓ and “there is no
+    clock” ✗
 
 Debater B  tiny/thinker
-    Debater B, 0 turns heard, draws 753933967 0. “The old clock struck 1 times.” [verified] and
-    “there is no clock” [not in the text]
+    Debater B, 0 turns heard, draws 753933967 0. “The old clock struck 1 times.” ✓ and “there is no
+    clock” ✗
 
 Judge  tiny/second
-    decides: A 0.27, B 0.73 (from script)
+  decides: A 0.27, B 0.73 (from script)
 
 verdict: A 0.27, B 0.73: correct
 private reasoning of 3 turns is not shown: --reasoning shows it
@@ -394,8 +394,8 @@ def test_an_episode_as_it_is_shown(tmp_path, capsys, monkeypatch):
 
     assert main(["show", str(tmp_path), identity, "--reasoning"]) == 0
     private = capsys.readouterr().out
-    assert private.count("    private: a secret thought ") == 2
-    assert private.count("    private: a hunch\n") == 1
+    assert private.count("  private:\n    a secret thought ") == 2
+    assert private.count("  private:\n    a hunch\n") == 1
     assert "is not shown" not in private
 
 
@@ -433,7 +433,7 @@ def test_what_an_agent_says_is_inert(tmp_path):
         assert "\x07" not in ended.stdout
     assert "plain [bold]loud[/bold] [31mred[0m ]0;title end" in ended.stdout
     assert "[red]x[/red] [/] [2J" in ended.stdout
-    assert "private: [red]hm[2J" in ended.stdout
+    assert "  private:\n    [red]hm[2J" in ended.stdout
 
 
 def test_colour_only_where_it_is_wanted(folder):

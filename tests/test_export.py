@@ -75,6 +75,11 @@ def hostile(folder, tmp_path):
     return copy
 
 
+def as_exported(text, format):
+    """What stands in the file for a text: an apostrophe stands before what would be a formula, in CSV."""
+    return f"'{text}" if format == "csv" and (text or "").startswith(("=", "+")) else text
+
+
 def load(library, path):
     """The table with all its text as text, in one line of the library."""
     texts = {c.name for c in (*EPISODE_COLUMNS, *TURN_COLUMNS) if c.kind == "text"}
@@ -146,9 +151,9 @@ def test_hostile_text_comes_back_as_it_was(hostile, tmp_path, library, format):
     expected = [turn for record in read_episodes(hostile) for turn in record["turns"]]
     assert len(turns) == len(expected)
     for row, turn in zip(turns, expected, strict=True):
-        assert row["text"] == turn.get("text")
-        assert row["reasoning"] == turn.get("reasoning")
-    assert set(HOSTILE) <= {row["text"] for row in turns}
+        assert row["text"] == as_exported(turn.get("text"), format)
+        assert row["reasoning"] == as_exported(turn.get("reasoning"), format)
+    assert {as_exported(text, format) for text in HOSTILE} <= {row["text"] for row in turns}
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -206,7 +211,7 @@ def test_csv_is_that_of_the_rfc(hostile, tmp_path):
     with path.open(encoding="utf-8", newline="") as file:
         first, *read = csv.reader(file, strict=True)
     assert {len(row) for row in read} == {len(first)}
-    assert set(HOSTILE) <= {row[first.index("text")] for row in read}
+    assert {as_exported(text, "csv") for text in HOSTILE} <= {row[first.index("text")] for row in read}
 
 
 def test_half_a_character_is_replaced(hostile, tmp_path):

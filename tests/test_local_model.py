@@ -344,6 +344,7 @@ def test_options_whose_tokens_reach_over_the_seam(folder):
 
         chat_template, bos_token_id = tokenizer.chat_template, tokenizer.bos_token_id
         all_special_ids = tokenizer.all_special_ids
+        all_special_tokens, added_tokens_decoder = tokenizer.all_special_tokens, tokenizer.added_tokens_decoder
         apply_chat_template = staticmethod(tokenizer.apply_chat_template)
 
         def __call__(self, text, add_special_tokens=True):

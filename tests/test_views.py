@@ -2,21 +2,30 @@
 
 import importlib.util
 import json
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oversight.agents import Agent
-from oversight.requests import Choice, Speech
+from oversight.agents.prompts import choose_messages, speak_messages
+from oversight.registry import find_protocol, names
+from oversight.requests import Choice, Speak, Speech
 from oversight.runs.seating import Seating
 from oversight.transcript import Usage
 
-_file = Path(__file__).with_name("helpers.py")
-_specification = importlib.util.spec_from_file_location("oversight_test_helpers", _file)
-helpers = importlib.util.module_from_spec(_specification)
-_specification.loader.exec_module(helpers)
+
+def _load(name):
+    file = Path(__file__).with_name(f"{name}.py")
+    specification = importlib.util.spec_from_file_location(f"oversight_test_{name}", file)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+helpers, hostile = _load("helpers"), _load("hostile_texts")
 
 MATERIAL, NAMES, NOTE = "canary-material", ("canary-agent-x", "canary-agent-y", "canary-agent-j"), "canary-note"
 
@@ -147,3 +156,75 @@ def test_labels_answers_and_positions_agree(episode):
     for turn in record["turns"]:
         if turn["kind"] == "speech":
             assert turn["text"].split(" says ")[0][-1] == labels[seats.labels.index(turn["answer"])]
+
+
+# ---- every protocol of the library, and the prompts that views become -------------------------------
+
+TRUTH = ("canary-truth-id", "canary-truth-source", "canary-truth-group")
+
+
+class Sly(Agent):
+    """Says a hostile text, and keeps its requests; its private reasons name its seat."""
+
+    def __init__(self, name, text):
+        super().__init__(name)
+        self.text, self.requests = text, []
+
+    def describe(self):
+        return {"agent": self.name}
+
+    def _thought(self, request):
+        return f"canary-thought of {request.view.speaker}."
+
+    async def speak(self, request):
+        self.requests.append(request)
+        parts = request.form == "parts" and request.view.question == "Which one?"
+        text = f"1. What is {len(self.text)}?\n2. Which part?" if parts else f"{request.view.speaker}: {self.text}"
+        return Speech(text, reasoning=self._thought(request), notes=(NOTE,))
+
+    async def choose(self, request):
+        self.requests.append(request)
+        labels = [answer.label for answer in request.view.answers]
+        reasons = self.text if request.explains else self._thought(request)  # what is explained is said to others
+        return Choice(dict.fromkeys(labels, 1 / len(labels)), "script", reasoning=reasons, notes=(NOTE,))
+
+
+def library():
+    """Every registered protocol with its default options, and the variants of those that the tests build with."""
+    found = [find_protocol(name) for name in names("protocols")]
+    return [*found, *helpers.VARIANTS, *helpers.FAMILY]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_prompt_holds_what_its_role_may_not_see(data):
+    """Whatever the protocol, its options and what is said: prompts hold no more than their views declare."""
+    protocol = data.draw(st.sampled_from(library()), label="protocol")
+    text = data.draw(st.one_of(st.sampled_from(sorted(hostile.ATTACKS.values())), st.text(min_size=1)), label="said")
+    text = text if text.strip() else "x"
+    order = tuple(data.draw(st.permutations(range(2))))
+    given = replace(
+        helpers.question(hidden=f"{MATERIAL} <quote>x</quote>"), id=TRUTH[0], source=TRUTH[1], group=TRUTH[2]
+    )
+    agents = {name: Sly(name, text) for name in NAMES}
+    roles = protocol.roles(2)
+    cast = {name: NAMES[:2] if role.argues_for_an_answer else NAMES[2:] for name, role in roles.items()}
+    seats = Seating(labels=order, speaking=order, defends=order[::-1], options=order)
+    record = helpers.play(protocol, agents, question=given, seating=seats, cast=cast)
+    requests = [request for agent in agents.values() for request in agent.requests]
+    assert requests, record["reason"]
+    for request in requests:
+        view = request.view
+        if isinstance(request, Speak):
+            forms = ("speech", "thoughts and speech", "thoughts")
+            prompts = [speak_messages(view, form=form, limits=request.limits, asked_for=request.form) for form in forms]
+        else:
+            forms = ("label and confidence", "label", "text", "thoughts")
+            prompts = [choose_messages(view, form=form, reasoning=True) for form in forms]
+        for messages in prompts:
+            shown = "\n".join(message["content"] for message in messages)
+            assert (MATERIAL in shown) == roles[view.role].sees_material
+            thoughts = set(re.findall(r"canary-thought of ([^.]*)\.", shown))
+            assert thoughts <= {view.speaker, view.speaker.rstrip(" AB")}  # a claimant has no letter yet
+            for secret in (*NAMES, NOTE, *TRUTH):
+                assert secret not in shown or secret in text

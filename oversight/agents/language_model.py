@@ -30,7 +30,7 @@ _LEAST_MASS = 0.5
 """Probability that the labels must hold together for log-probabilities to count as the answer."""
 
 _NATIVE = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
-_ARGUMENT = re.compile(r"\s*<thinking>(.*?)</thinking>\s*<argument>(.*?)</argument>\s*", re.DOTALL)
+_FORM = ["<thinking>", "</thinking>", "<argument>", "</argument>"]
 _OUR_TAG = re.compile(r"</?(?:think|thinking|argument)>", re.IGNORECASE)
 
 # What may stand around a word without changing it: markdown, quotation marks, brackets.  "~A", "not A" and
@@ -523,11 +523,15 @@ def _speech(reply: str, reasoning: bool) -> tuple[str, str]:
         # Reasoning that the model's own template marks comes before the form.
         native = re.match(r"\s*<think>(.*?)</think>", reply, re.DOTALL)
         rest = reply[native.end() :] if native else reply
-        found = _ARGUMENT.fullmatch(rest)
-        if found is None or any(_OUR_TAG.search(part) for part in found.groups()):
+        # Found one by one: an expression for the whole form takes time that grows with the square of a hostile reply.
+        tags = list(_OUR_TAG.finditer(rest))
+        before, thought, between, said, after = (
+            _OUR_TAG.split(rest) if [tag[0] for tag in tags] == _FORM else ("-", "", "", "", "")
+        )
+        if (before + between + after).strip():
             raise _Unreadable("no speech between <argument> and </argument>", form)
-        thoughts = [part.strip() for part in (native[1] if native else "", found[1]) if part.strip()]
-        private, public = "\n\n".join(thoughts), found[2].strip()
+        thoughts = [part.strip() for part in (native[1] if native else "", thought) if part.strip()]
+        private, public = "\n\n".join(thoughts), said.strip()
     else:
         form = "There was no speech in your reply. Reply with your speech and nothing else."
         private, public = _without_thinking(reply)
@@ -564,7 +568,7 @@ def _choice(completion: Completion, labels: Sequence[str], *, confidence: bool =
         raise _Unreadable(unreadable.what, form) from None
     lines = public.splitlines()
     answers = _answers_in(lines)
-    confidences = [line for line in lines if _CONFIDENCE_LINE.match(line)]
+    confidences = {line for line in lines if _CONFIDENCE_LINE.match(line)}
     chosen = {_label_in(line, head, labels) for line, head in answers.items()}
     if len(chosen) != 1:
         raise _Unreadable("two answers" if chosen else "no line 'Answer: ...'", form)

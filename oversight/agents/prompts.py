@@ -5,8 +5,9 @@ seat's part, then the growing transcript, and what is asked for now last.  An en
 prefix that it has read before only once: a story for all questions on it and all who see it.
 
 Nothing that a speaker says can pass for ours: every ``<`` in it reaches the model as ``&lt;``, and characters
-that cannot be seen are dropped, so all tags in a prompt are the runtime's.  A model may write the same
-entities back; :func:`unescape` reads them.
+that cannot be seen are dropped, so all tags in a prompt are the runtime's.  The same holds for what a data file
+says; and lines of a question that read like the runtime's headings are set in, as questions stand in no tag.  A model
+may write the same entities back; :func:`unescape` reads them.
 """
 
 from __future__ import annotations
@@ -41,8 +42,15 @@ _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _ENTITY = re.compile(r"&(?=(?:amp|lt|gt);)")
 # Compatibility forms of "<" always, its look-alikes where they open what looks like one of our tags.
 _OPENING = re.compile(
-    f"[<\ufe64\uff1c]|[\u02c2\u1438\u2039\u2329\u276e\u2770\u27e8\u3008\u300a](?=\\W{{0,3}}(?:{_TAGS})\\b)",
+    f"[<\ufe64\uff1c]|[\u02c2\u1438\u16b2\u2039\u2329\u276c\u276e\u2770\u27e8\u29fc\u3008\u300a\U0001d236]"
+    f"(?=\\W{{0,3}}(?:{_TAGS})\\b)",
     re.IGNORECASE,
+)
+# How the lines of a prompt begin that stand in no tag.
+_HEADING = re.compile(
+    r"^(?=\W{0,3}(?:question:|answers?:|your part:|what has been said|quotations are checked|speak now|decide now|"
+    r"answer the question|reply with|first think|confidence:|[a-z0-9]{1,2}:|[^\n]{1,60} argues for ))",
+    re.IGNORECASE | re.MULTILINE,
 )
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 
@@ -98,12 +106,12 @@ def speak_messages(
     """
     if form == "thoughts":
         who = f"Your next speech, as {_flat(view.speaker)}, comes after this."
-        lead = " ".join(part for part in (clean(view.task), who) if part)
+        lead = " ".join(part for part in (_told(view, view.task), who) if part)
         return _messages(view, f"{lead} Think now about what to say; nobody else will see that. Do not speak yet.")
     side = f", for answer {view.position}" if view.position is not None else ""
     if asked_for != "speech":  # the task says what is written, and in which form
-        return _messages(view, _thinking_aloud(clean(view.task), thoughts, form))
-    parts = [clean(view.task), f"Speak now, as {_flat(view.speaker)}{side}.", limits.asked() if limits else ""]
+        return _messages(view, _thinking_aloud(_told(view, view.task), thoughts, form))
+    parts = [_told(view, view.task), f"Speak now, as {_flat(view.speaker)}{side}.", limits.asked() if limits else ""]
     request = "\n".join(part for part in parts if part)
     return _messages(view, _thinking_aloud(request, thoughts, form))
 
@@ -128,11 +136,11 @@ def choose_messages(view: View, *, reasoning: bool = False, form: Form = "label 
     reasoning : whether it is asked to think in private first.
     form : how the choice is to be written.
     """
-    lead = clean(view.task) or "Decide now which answer is correct."
+    lead = _told(view, view.task) or "Decide now which answer is correct."
     if form == "text":
         # Small models tell answers apart by how they continue the question; a list of options beside it draws them to
         # its last entry, so it stands further off, in the order of this reading.
-        question = f"{lead} Answer the question: {escape(view.question)}"
+        question = f"{lead} Answer the question: {_question(view)}"
         return _messages(view, question, listed=view.options)
     options = "\n".join(_labelled(view, label) for label in view.options)
     labels = _either(view.options)
@@ -156,7 +164,7 @@ The label is {labels}. The confidence is the probability, in percent, that this 
 
 def text_start(view: View) -> str:
     """How a reply begins that gives an answer by its text."""
-    return f"Question: {escape(view.question)}\nAnswer:"
+    return f"Question: {_question(view)}\nAnswer:"
 
 
 def _either(labels: Sequence[str]) -> str:
@@ -177,13 +185,13 @@ def _shared(view: View, listed: Sequence[str] = ()) -> list[str]:
     parts = [
         f'<material name="{_attribute(name)}">\n{escape(text)}\n</material>' for name, text in view.material.items()
     ]
-    question = f"Question:\n{escape(view.question)}"
+    question = f"Question:\n{_question(view)}"
     return [*parts, question, *([f"Answers:\n{answers}"] if answers else [])]  # a part of a question is open
 
 
 def _own(view: View) -> list[str]:
     """What this seat is told."""
-    instructions = clean(view.instructions).strip()
+    instructions = _told(view, view.instructions).strip()
     parts = [f"Your part:\n{instructions}"] if instructions else []
     if any(position.speaker != view.speaker for position in view.positions):
         who = "; ".join(f"{_flat(position.speaker)} argues for {position.label}" for position in view.positions)
@@ -232,6 +240,19 @@ def _with_quotes(text: str, quotes: Sequence[Quote]) -> str:
         pieces += [escape(text[at : quote.start]), f'<quote verified="{mark}">{escape(quote.text)}</quote>']
         at = quote.end
     return "".join([*pieces, escape(text[at:])])
+
+
+def _question(view: View) -> str:
+    """The question, lines that read like a heading of ours set in: nothing closes it as a tag would."""
+    return _HEADING.sub("   ", escape(view.question))
+
+
+def _told(view: View, text: str) -> str:
+    """What the protocol's author tells a seat, whose tags stay; an answer filled in is a data file's, as elsewhere."""
+    for answer in view.answers:
+        filled = " ".join(f"{answer.label} ({answer.text})".split())
+        text = text.replace(filled, _flat(filled))
+    return clean(text)
 
 
 def _labelled(view: View, label: str) -> str:

@@ -250,7 +250,8 @@ def model_options(arguments: argparse.Namespace, names: Iterable[str]) -> dict[s
     for text in arguments.base_url:
         chosen, url = split("--base-url", text)
         if not url.startswith(("http://", "https://")):
-            raise ConfigurationError(f"--base-url {text}: an address starts with http:// or https://")
+            # Not quoted: what was put there by mistake may be a key.
+            raise ConfigurationError("--base-url: an address starts with http:// or https://")
         for name in chosen:
             found[name] = replace(found[name], base_url=url)
     for text in arguments.price:

@@ -43,6 +43,9 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
 _QUOTED = 300
 """Characters of an endpoint's words that a message quotes."""
 
+_SHORTEST_KEY = 16
+"""Characters of the shortest key that gives access to anything; OpenAI's have more than 40."""
+
 Refusable = Literal["max_tokens", "logprobs", "temperature"]
 
 # How OpenAI, vLLM and llama.cpp say that a prompt does not fit.
@@ -173,11 +176,11 @@ class OpenAICompatible(Model):
             if isinstance(read, Completion):
                 tokens = paid + used
                 return Completion(
-                    text=read.text,
+                    text=self._without_key(read.text),
                     finish=read.finish,
                     tokens=read.tokens,
                     usage=Usage(1, tokens.input_tokens, tokens.output_tokens, tokens.dollars),
-                    model=read.model,
+                    model=self._without_key(read.model),
                 )
             fault = read
             if used.input_tokens or used.output_tokens:
@@ -274,6 +277,13 @@ class OpenAICompatible(Model):
     def _tries(self) -> str:
         retries = self.options.max_retries
         return "after 1 retry" if retries == 1 else f"after {retries} retries"
+
+    def _without_key(self, text: str) -> str:
+        """A reply without the key, which an endpoint that repeats headers may put there: replies are kept.
+
+        What stands for a key at a local server (``none``, ``EMPTY``) is shorter than any key, and a word in replies.
+        """
+        return text.replace(self._key, "[key]") if len(self._key) >= _SHORTEST_KEY else text
 
     def _said(self, words: str) -> str:
         """The endpoint's words, for a message."""

@@ -1,7 +1,7 @@
 """Episodes and turns as flat tables: one row an episode, one row a turn.
 
 A cell is text, an integer or a number; what has parts (probabilities, a cast) is JSON text.  What there is none of
-is empty: an unscored episode has no credit, not 0.
+is empty: an unscored episode has no credit, not 0.  No cell of CSV is a formula to a spreadsheet.
 """
 
 from __future__ import annotations
@@ -231,7 +231,10 @@ def columns_document() -> str:
 def _options_by_key(log_dir: Path) -> dict[str, str]:
     """By the key of a protocol's configuration, its options as JSON text."""
     found = {}
-    configuration = read_json(log_dir / "run.json").get("configuration", {})
+    kept = read_json(log_dir / "run.json")
+    if not isinstance(kept, dict):
+        raise DataError(log_dir / "run.json", "is not a run's configuration")
+    configuration = kept.get("configuration", {})
     for entry in configuration.get("protocols", ()):
         described = {name: value for name, value in entry.items() if name != "casts"}
         options = {
@@ -329,7 +332,19 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def json_line(value: Any) -> str:
+    """JSON that is one line to whoever reads it."""
+    return _LINE_END.sub(lambda found: f"\\u{ord(found[0]):04x}", _json(value))
+
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+# JSON may hold them as they are, but readers of lines break a line there.
+_LINE_END = re.compile("[\x85\u2028\u2029]")
+
+# Where a spreadsheet would begin to compute; it takes an apostrophe for "this is text".
+# One is written before those that a text begins with itself, so that taking one away always gives the text back.
+_FORMULA = re.compile("^(?='*[ \t\r\n]*[-=+@\uff0b\uff0d\uff1d\uff20])")
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> list[Any]:
@@ -385,13 +400,15 @@ class _Csv(_Lines):
         self.rows.writerow([column.name for column in columns])
 
     def add(self, row: Row) -> None:
-        self.rows.writerow(_cells(row, self.columns))
+        self.rows.writerow(
+            [_FORMULA.sub("'", one) if isinstance(one, str) else one for one in _cells(row, self.columns)]
+        )
 
 
 class _Jsonl(_Lines):
     def add(self, row: Row) -> None:
         names = [column.name for column in self.columns]
-        self.file.write(_json(dict(zip(names, _cells(row, self.columns), strict=True))) + "\n")
+        self.file.write(json_line(dict(zip(names, _cells(row, self.columns), strict=True))) + "\n")
 
 
 class _Parquet(_Writer):

@@ -44,6 +44,7 @@ from ..runs.plan import Episode, label_names
 from ..runs.recordings import arena_of_run, protocol_of  # rebuilding is theirs; what they keep of a turn is less
 from ..runs.seating import Seating
 from ..transcript import Turn
+from .export import json_line
 
 __all__ = ["PREFERENCE_COLUMNS", "By", "PreferenceExport", "export_preferences", "preference_pairs"]
 
@@ -128,7 +129,7 @@ def export_preferences(
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8", errors="replace") as file:
             for row in preference_pairs(log_dir, by=by, left_out=left_out, not_rebuilt=not_rebuilt):
-                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                file.write(json_line(row) + "\n")
                 by_how[row["how"]] += 1
             file.flush()
             os.fsync(file.fileno())

@@ -1,7 +1,8 @@
 """What the commands print.
 
 Text that came from an agent or a data file is printed as text: no markup is read in it, and control
-characters are taken out before it reaches the terminal.
+characters are taken out before it reaches the terminal.  In a transcript the first column is the reader's, the third
+begins a remark of ours, and what was said stands further in: no line of it can pass for either.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..errors import ConfigurationError, nearest
 from ..questions import Question
 from ..runs.directory import read_episodes, read_lines
 from ..runs.plan import label_names
+from ..transcript import Quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,12 +53,12 @@ __all__ = [
 
 def console() -> Console:
     """Where results go."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False)
 
 
 def error_console() -> Console:
     """Where progress goes, so that results can be piped."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def safe(text: str, style: str = "") -> Text:
@@ -75,6 +77,15 @@ def _indented(out: Console, text: Text, by: int = 4) -> None:
     for line in text.wrap(out, max(out.width - by, 20)):
         line.rstrip()
         out.print(Text(" " * by if line.plain else "").append_text(line), soft_wrap=True)
+
+
+def _hanging(out: Console, head: Text, text: Text) -> None:
+    """The text after its head, with what follows on further lines set in, where only the head's begin."""
+    first, *rest = text.wrap(out, max(out.width - 5, 20))
+    out.print(Text.assemble(head, first), soft_wrap=True)
+    for line in rest:
+        line.rstrip()
+        out.print(Text("     " if line.plain else "").append_text(line), soft_wrap=True)
 
 
 def print_plan(plan: Plan, folder: Path, out: Console) -> None:
@@ -330,7 +341,7 @@ def print_episodes(folder: Path, out: Console, *, unscored: bool = False, limit:
         if record["probabilities"] is not None:
             verdict = f"{record['probabilities'][record['correct']]:.2f}"
         table.add_row(
-            record["id"][:8], safe(record["protocol"]), safe(_cast(record)), safe(record["question"]), verdict
+            safe(record["id"][:8]), safe(record["protocol"]), safe(_cast(record)), safe(record["question"]), verdict
         )
         if unscored:
             table.add_row("", "", "", safe(record["reason"], "italic"), "")
@@ -362,15 +373,24 @@ def _find(folder: Path, start: str) -> dict[str, Any]:
 
 
 def _speech(turn: dict[str, Any]) -> Text:
-    """A speech with its quotations marked by whether they were found in the hidden material."""
-    text, result, place = turn.get("text", ""), Text(), 0
-    for quote in turn.get("quotes", ()):
-        result.append_text(safe(text[place : quote["start"]]))
-        mark, style = ("verified", "green") if quote["verified"] else ("not in the text", "red")
-        result.append_text(Text.assemble("“", safe(quote["text"]), "”", (f" [{mark}]", "dim"), style=style))
-        place = quote["end"]
-    result.append_text(safe(text[place:]))
-    return result
+    """A speech as a judge at the terminal reads it: quotations that were checked are marked, and nothing else is."""
+    from ..terminal.transcript_text import UNICODE, speech_text
+
+    return speech_text(turn.get("text", ""), [Quote(**quote) for quote in turn.get("quotes", ())], UNICODE)
+
+
+def _unchecked(text: str) -> Text:
+    """What was written and nobody heard: in it no quotation is checked, so none is marked."""
+    shown = _speech({"text": text})
+    shown.stylize("dim")
+    return shown
+
+
+def _remark(out: Console, text: str) -> None:
+    """A line of ours on a turn, which may quote."""
+    from ..terminal.transcript_text import UNICODE, one_line
+
+    _indented(out, Text(one_line(text, UNICODE), "dim"), by=2)
 
 
 def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = False) -> None:
@@ -384,12 +404,12 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
     _line(out, f"{_cast(record)} · sample {record['sample']} · question {record['question']}")
     if question is not None:
         out.print()
-        out.print(safe(question.text))
+        _hanging(out, Text(), safe(question.text))
         out.print()
         for answer in record["seating"]["labels"]:
             mark = "  correct" if answer == record["correct"] else ""
-            label = (f"  {label_of[answer]}  ", "bold")
-            out.print(Text.assemble(label, safe(question.answers[answer]), (mark, "green")))
+            text = Text.assemble(safe(question.answers[answer]), (mark, "green"))
+            _hanging(out, Text(f"  {label_of[answer]}  ", "bold"), text)
     out.print()
     for turn in record["turns"]:
         seat = turn["role"].replace("_", " ").capitalize()
@@ -401,7 +421,8 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
             seat += ", in private"
         out.print(Text.assemble(safe(seat, "bold"), "  ", safe(turn["agent"], "dim")), soft_wrap=True)
         if reasoning and turn.get("reasoning"):
-            _indented(out, Text.assemble(("private: ", "dim"), safe(turn["reasoning"], "dim italic")))
+            _remark(out, "private:")
+            _indented(out, _unchecked(turn["reasoning"]))
         if "tree" in turn:
             from ..tree import Node
             from .tree_report import drawn, failing_lines
@@ -410,36 +431,36 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
             for segments in out.render_lines(drawn(tree), out.options.update_width(max(out.width - 4, 20)), pad=False):
                 _indented(out, Text.assemble(*((one.text, one.style or "") for one in segments)))
             for line in (*failing_lines(tree), *_gone_wrong(folder, turn)):
-                _indented(out, safe(line, "red"))
+                _indented(out, safe(line, "red"), by=2)
         elif turn["kind"] == "speech":
             _indented(out, _speech(turn))
         if turn.get("probabilities") is not None:
             verb = "holds" if turn["kind"] == "claim" else "decides"
-            _indented(out, Text(f"{verb}: {_shares(turn['probabilities'], label_of)} (from {turn['elicitation']})"))
+            shares = _shares(turn["probabilities"], label_of)
+            _indented(out, safe(f"{verb}: {shares} (from {turn['elicitation']})"), by=2)
             for one in turn.get("beliefs", ()):
                 shown = f"after {one['after']} turn{'s' * (one['after'] != 1)}"
-                _indented(out, Text(f"{shown}: {_shares(one['probabilities'], label_of)}", style="dim"))
+                _remark(out, f"{shown}: {_shares(one['probabilities'], label_of)}")
             for one in turn.get("consulted", ()):
                 took = ", taken" if one.get("decided") else ""
-                gave = _shares(one["probabilities"], label_of)
-                _indented(out, Text.assemble((f"asked: {one['agent']} gave {gave}{took}", "dim")))
+                _remark(out, f"asked: {one['agent']} gave {_shares(one['probabilities'], label_of)}{took}")
             for one in turn.get("readings", ()):
-                shares = zip(one["options"], one["probabilities"], strict=True)
-                offered = ", ".join(f"{label} {share:.2f}" for label, share in shares)
-                _indented(out, Text(f"offered in this order: {offered}", style="dim"))
+                offered = zip(one["options"], one["probabilities"], strict=True)
+                _remark(out, f"offered in this order: {', '.join(f'{label} {share:.2f}' for label, share in offered)}")
             if turn.get("text"):
                 _indented(out, _speech(turn))
         for one in turn.get("candidates", ()) if reasoning else ():
             score = "" if one["score"] is None else f" {one['score']:.2f}"
-            mark = "given" if one["chosen"] else "not given"
-            _indented(out, Text.assemble((f"candidate, {mark}{score}: ", "dim"), safe(one["text"], "dim")))
+            _remark(out, f"candidate, {'given' if one['chosen'] else 'not given'}{score}:")
+            _indented(out, _unchecked(one["text"]))
             for name in ("draft", "critique"):
                 if one.get(name):
-                    _indented(out, Text.assemble((f"its {name}: ", "dim"), safe(one[name], "dim")), 6)
+                    _remark(out, f"its {name}:")
+                    _indented(out, _unchecked(one[name]))
         if turn.get("seconds"):
-            _indented(out, Text(f"took {turn['seconds']:.0f} s", style="dim"))
+            _remark(out, f"took {turn['seconds']:.0f} s")
         for note in turn.get("notes", ()):
-            _indented(out, Text.assemble(("note: ", "dim"), safe(note, "dim")))
+            _remark(out, f"note: {note}")
         out.print()
     if record["probabilities"] is None:
         out.print(Text.assemble(("unscored: ", "bold"), safe(record["reason"])))
@@ -467,7 +488,7 @@ def _gone_wrong(folder: Path, turn: dict[str, Any]) -> list[str]:
     from ..tree import Node, first_wrong
 
     try:
-        arena = arena_of_run(folder)
+        arena = arena_of_run(folder, registered=True)  # to look at a run is not to run what it names
     except (ConfigurationError, KeyError):  # it was an object in Python, say
         return []
 

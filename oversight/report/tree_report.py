@@ -21,10 +21,13 @@ def drawn(root: Node) -> Tree:
         if node.is_step:
             return text.append("   ").append_text(safe(node.said(), style))
         said = safe(" ".join(node.said().split()), style if node.failed else "bold")
-        text.append("\n").append_text(said)
+        text.append("\n")
         if node.again:
-            text.append(" (as before)", "dim")
-        return text.append_text(safe(node.checked(), style))
+            text.append("as before, ", "dim")
+        text.append(node.checked(), style).append_text(said)
+        if node.unchecked:
+            text.append("\n").append_text(safe(" ".join(f"not checked: {node.unchecked}".split()), style))
+        return text
 
     def grow(tree: Tree, path: str, node: Node) -> Tree:
         for number, part in enumerate(node.parts, start=1):

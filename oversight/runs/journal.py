@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ CREATE TABLE IF NOT EXISTS promises (   -- what calls in flight could cost, wher
     id INTEGER PRIMARY KEY, holder TEXT NOT NULL, dollars REAL NOT NULL
 )
 """
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Write = tuple[str, tuple[Any, ...]]
 """A statement and its values."""
@@ -117,6 +120,8 @@ class Journal:
         value = await produce()
         self.made += 1
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if _SURROGATE.search(text):  # half a character, which UTF-8 cannot hold
+            text = json.dumps(value, allow_nan=False, separators=(",", ":"))
         failed = int("failure" in value)
         await self._writer.put((_ADD, (key, what, text, value.get("dollars", 0.0), failed)))
         return value

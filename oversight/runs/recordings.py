@@ -464,10 +464,14 @@ def _unusable(record: Mapping[str, Any], recording: Recording) -> str:
 Group = Literal["arena", "protocol"]
 
 
-def arena_of_run(path: Path) -> Arena:
-    """The arena that a run directory's questions come from; raises ConfigurationError where it cannot be found."""
+def arena_of_run(path: Path, *, registered: bool = False) -> Arena:
+    """The arena that a run directory's questions come from; raises ConfigurationError where it cannot be found.
+
+    ``registered``: no file that the run's command names is imported.
+    """
     kept = read_json(path / "run.json")
-    return arena_of(kept["configuration"]["arena"], None, [str(word) for word in kept.get("command") or ()], path)
+    words = () if registered else kept.get("command") or ()
+    return arena_of(kept["configuration"]["arena"], None, [str(word) for word in words], path)
 
 
 def arena_of(described: Mapping[str, Any], given: str | Arena | None, words: Sequence[str], path: Path) -> Arena:
@@ -517,6 +521,8 @@ def _word(group: Group, wanted: str, words: Sequence[str], path: Path) -> str:
     for word in words:
         for item in split_list(word) if ".py:" in word else ():
             name = parse_specification(item).name
+            if Path(name.rpartition(":")[0]).resolve().is_relative_to(path.resolve()):
+                continue  # whoever wrote the folder would run code of theirs here
             try:
                 found = load_class(f"{group}s", name)
             except ConfigurationError:

@@ -94,12 +94,14 @@ def require_name(name: str) -> None:
 async def checkpointer(folder: Path) -> AsyncIterator[BaseCheckpointSaver[Any]]:
     """LangGraph's checkpointer of a run directory, which several processes may have open."""
     import aiosqlite
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     async with aiosqlite.connect(folder / "checkpoints.sqlite", timeout=60) as connection:
         await connection.execute("PRAGMA journal_mode=WAL")
         await connection.execute("PRAGMA synchronous=FULL")
-        saver = AsyncSqliteSaver(connection)
+        # Left to itself, it imports and calls whatever a file from elsewhere names; None leaves LangGraph's own types.
+        saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         await saver.setup()
         yield saver
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ __all__ = ["PLAIN_STOPS", "Texts"]
 
 PLAIN_STOPS = ("\nUser:", "\nAssistant:", "\nSystem:")
 """Where a reply in the plain form has run on into another turn."""
+
+_TURN_BEGINS = re.compile(r"^(?=[^\S\n]*+(?:System|User|Assistant)\s*:)", re.IGNORECASE | re.MULTILINE)
 
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
@@ -39,12 +42,20 @@ class Texts:
     Notes
     -----
     A system message goes before the first message of the user where the template takes none.
+
+    Only the form itself ends a turn or begins one.  What stands in a message like a special token of this tokenizer
+    is broken by a space after its first character, and in the plain form a line that begins like a turn is set off by
+    ``> ``; both whoever wrote the message.
     """
 
     def __init__(self, name: str, tokenizer: Any, form: str) -> None:
         self.name, self.tokenizer, self.form = name, tokenizer, form
         self.stops: tuple[str, ...] = PLAIN_STOPS if form == "plain" else ()
         self._pieces: dict[int, str] = {}
+        special = {str(one) for one in tokenizer.all_special_tokens}
+        special |= {str(one) for one in tokenizer.added_tokens_decoder.values() if one.special}
+        longest_first = sorted((one for one in special if len(one) > 1), key=lambda one: (-len(one), one))
+        self._special = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
         # Templates write the token that a text begins with; the plain form has to be given it.
         begins = list(tokenizer("x").input_ids[:1])
         self._begin = begins if form == "plain" and begins == [tokenizer.bos_token_id] else []
@@ -91,14 +102,14 @@ class Texts:
         first token at which the text with any of them differs from the text without, so that all log-probabilities
         are under the same condition.
         """
-        rendered = self._rendered(call.messages)
-        if self.form == "plain" or not call.start:
-            before = f"{rendered} {call.start}" if call.start else rendered
+        rendered, start = self._rendered(call.messages), self._inert(call.start)
+        if self.form == "plain" or not start:
+            before = f"{rendered} {start}" if start else rendered
         else:
-            before = f"{rendered}{call.start}"
-        space = "" if self.form == "chat" and not call.start else " "
+            before = f"{rendered}{start}"
+        space = "" if self.form == "chat" and not start else " "
         alone = self._tokens(before)
-        whole = [self._tokens(f"{before}{space}{option}") for option in call.options]
+        whole = [self._tokens(f"{before}{space}{self._inert(option)}") for option in call.options]
         from .prefixes import common
 
         seam = min(common(alone, one) for one in whole)
@@ -131,9 +142,9 @@ class Texts:
         return np.array([*self._begin, *ids], np.int64)
 
     def _rendered(self, messages: Sequence[Message]) -> str:
+        said = [{**message, "content": self._inert(message["content"])} for message in messages]
         if self.form == "plain":
-            return "\n\n".join([*map(_plain, messages), "Assistant:"])
-        said = [dict(message) for message in messages]
+            return "\n\n".join([*map(_plain, said), "Assistant:"])
         if not self._takes_system:
             said = _merged(said)
         try:
@@ -143,6 +154,12 @@ class Texts:
             raise ConfigurationError(
                 f"{self.name}: its chat template refuses the messages ({words}): write {self.name}(template=plain)"
             ) from None
+
+    def _inert(self, text: str) -> str:
+        """The text without anything that the form is made of."""
+        if self._special is not None:
+            text = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+        return _TURN_BEGINS.sub("> ", text) if self.form == "plain" else text
 
     def _template(self, messages: Sequence[Mapping[str, str]], *, begin: bool) -> str:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begin)
@@ -158,7 +175,7 @@ class Texts:
         return mark in text  # some drop it without a word
 
 
-def _plain(message: Message) -> str:
+def _plain(message: Mapping[str, str]) -> str:
     speaker, text = message["role"], message["content"].strip()
     return text if speaker == "system" else f"{_SPEAKERS.get(speaker, speaker)}: {text}"
 
