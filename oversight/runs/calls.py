@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any, overload
 
 from ..agents import Agent, CompositeAgent
 from ..errors import BudgetExceeded, ConfigurationError, ContextTooLong, ModelError, TurnFailed
 from ..identity import digest
-from ..models import Completion, Model, ModelCall, ScoreCall, Scores
+from ..models import Completion, FailedTry, Model, ModelCall, ScoreCall, Scores
 from ..requests import Choice, Choose, Speak, Speech
 from ..transcript import Usage, belief_from_dict, consulted_from_dict, reading_from_dict
 from .journal import Journal
+from .places import Place, Places
+from .progress import Progress, Silent
+from .spending import acting_as
 
 __all__ = ["Budget", "JournaledModel", "require_limit", "respond"]
 
@@ -67,11 +71,17 @@ class Budget:
         if crosses:
             raise BudgetExceeded(
                 f"the next call to {what} could cost ${dollars:.4f} and cross the limit of ${self.limit:.2f} "
-                f"(${self.spent:.4f} spent, calls under way not counted in that); what is finished is kept: repeat the "
-                "command with a higher --cost-limit"
+                f"(${self.spent:.4f} spent; not counted in that are calls under way, and tries whose reply was lost); "
+                "what is finished is kept: repeat the command with a higher --cost-limit"
             )
         self.promised += dollars
         return dollars
+
+    def take_back(self, promised: float, shared: list[int]) -> None:
+        """The last try that was promised cost nothing."""
+        self.promised -= promised
+        if self.shared is not None and shared:
+            self.shared.take_back([shared.pop()])
 
     def stored(self, shared: list[int]) -> None:
         """The call is in the journal, or will never be: its promises are taken back."""
@@ -80,7 +90,7 @@ class Budget:
             shared.clear()
 
     def settle(self, promised: float, usage: Usage | None) -> None:
-        """Replace a promise by what the call cost; ``usage`` is None when it failed."""
+        """Replace a promise by what the call cost; ``usage`` is None when it cost nothing."""
         self.promised -= promised
         if usage is None:
             return
@@ -100,11 +110,15 @@ class JournaledModel(Model):
     journal : where its calls are kept.
     budget : what they count against.
     places : the limit on calls in flight to its endpoint.
+    progress : told of tries that are made again.
     """
 
-    def __init__(self, model: Model, journal: Journal, budget: Budget, places: asyncio.Semaphore) -> None:
+    def __init__(
+        self, model: Model, journal: Journal, budget: Budget, places: Places, progress: Progress | None = None
+    ) -> None:
         super().__init__(model.name)
         self.model, self.journal, self.budget, self.places = model, journal, budget, places
+        self.progress = progress or Silent()
         self.scores_options = model.scores_options
         self._identity = model.describe()
 
@@ -115,38 +129,13 @@ class JournaledModel(Model):
         return self.model.price(usage)
 
     async def complete(self, call: ModelCall) -> Completion:
-        shared: list[int] = []
+        key, shared = call.key(self._identity), list[int]()
 
         async def produce() -> dict[str, Any]:
-            async with self.places:
-                if self.journal.stopping:  # nobody waits for it any more, and it is not paid for yet
-                    raise asyncio.CancelledError
-                # A token is at least a byte, so bytes are the worst case of a prompt.
-                texts = [text for message in call.messages for text in message.values()]
-                largest = sum(len(text.encode("utf-8", "surrogatepass")) + 8 for text in texts)
-                worst = self.price(Usage(1, largest, call.max_tokens)) if self.budget.limit is not None else 0.0
-                promised, paid = self.budget.reserve(worst, self.name, shared), None
-
-                def again(so_far: Usage) -> None:
-                    nonlocal promised, paid
-                    paid = so_far
-                    promised += self.budget.reserve(worst, self.name, shared)
-
-                try:
-                    completion = await self.model.complete(replace(call, before_retry=again))
-                    paid = completion.usage
-                except ContextTooLong:  # cost nothing, and a shorter prompt is made of it
-                    raise
-                except ModelError as failure:
-                    # Stored like a reply: whoever else asks the same is told the same, and pays nothing.
-                    paid = failure.usage
-                    return {"failure": str(failure), "dollars": paid.dollars if paid else 0.0}
-                finally:
-                    self.budget.settle(promised, paid)
-            return {"completion": completion.to_dict(), "dollars": completion.usage.dollars}
+            return await _Making(self, call, key, shared).result()
 
         try:
-            value = await self.journal.once(call.key(self._identity), self.name, produce)
+            value = await self.journal.once(key, self.name, produce)
         except Exception:  # not where it is given up: it may be made all the same, and is counted until the end
             self.budget.stored(shared)
             raise
@@ -156,16 +145,22 @@ class JournaledModel(Model):
         return Completion.from_dict(value["completion"])
 
     async def score(self, call: ScoreCall) -> Scores:
+        key = call.key(self._identity)
+
         async def produce() -> dict[str, Any]:
             # Only local models score texts, and they cost nothing; the limit on calls in flight holds all the same.
-            async with self.places:
-                if self.journal.stopping:
-                    raise asyncio.CancelledError
+            with self.journal.given_up_freely(key):
+                place = await self.places.take()
+            try:
+                self.journal.spending.asked(self.name, call.messages)
                 scores = await self.model.score(call)
-                self.budget.settle(0.0, scores.usage)
+            finally:
+                self.places.give_back(place)
+            self.budget.settle(0.0, scores.usage)
+            self.journal.spending.paid(self.name, scores.usage)
             return {"scores": scores.to_dict(), "dollars": scores.usage.dollars}
 
-        return Scores.from_dict((await self.journal.once(call.key(self._identity), self.name, produce))["scores"])
+        return Scores.from_dict((await self.journal.once(key, self.name, produce))["scores"])
 
     def require(self) -> None:
         self.model.require()
@@ -175,6 +170,96 @@ class JournaledModel(Model):
 
     async def close(self) -> None:
         await self.model.close()
+
+
+class _Making:
+    """One call as it is made: its place, what is promised for it, and its tries.
+
+    Each try is promised before it is made, and has a place while it is in flight; between tries the place is
+    somebody else's.
+    """
+
+    def __init__(self, model: JournaledModel, call: ModelCall, key: str, shared: list[int]) -> None:
+        self.model, self.call, self.key, self.shared = model, call, key, shared
+        self.budget, self.places, self.spending = model.budget, model.places, model.journal.spending
+        self.worst: float | None = 0.0
+        if self.budget.limit is not None:
+            # A token is at least a byte, so bytes are the worst case of a prompt.
+            texts = [text for message in call.messages for text in message.values()]
+            largest = sum(len(text.encode("utf-8", "surrogatepass")) + 8 for text in texts)
+            self.worst = model.price(Usage(1, largest, call.max_tokens))
+        self.promised = 0.0
+        self.place: Place | None = None
+        self.paid: Usage | None = None
+        """What replies that could not be used have cost so far."""
+
+    async def result(self) -> dict[str, Any]:
+        """What the journal is to keep of the call."""
+        usage: Usage | None = None
+        try:
+            await self._begin()
+            self.spending.asked(self.model.name, self.call.messages)
+            completion = await self.model.model.complete(replace(self.call, between_tries=self._between))
+            usage = completion.usage
+            assert self.place is not None
+            self.places.kept_up(self.place, self.model.name, None if usage.retries else usage.output_tokens)
+        except ContextTooLong:  # cost nothing, and a shorter prompt is made of it
+            raise
+        except ModelError as failure:
+            # Stored like a reply: whoever else asks the same is told the same, and pays nothing.
+            usage = failure.usage
+            if failure.failed is not None:
+                self._failed(failure.failed)
+            self.spending.paid(self.model.name, usage, failed=True)
+            return {"failure": str(failure), "dollars": usage.dollars if usage else 0.0}
+        except BudgetExceeded:
+            usage = self.paid
+            if usage is not None:
+                self.spending.paid(self.model.name, usage, failed=True)
+                await self.model.journal.keep_paid(self.key, self.model.name, usage.dollars)
+            raise
+        finally:
+            self.budget.settle(self.promised, usage)
+            self._give_back()
+        self.spending.paid(self.model.name, usage)
+        return {"completion": completion.to_dict(), "dollars": usage.dollars}
+
+    async def _begin(self) -> None:
+        """Wait for a place, and promise the try; a call that has cost something is no longer given up."""
+        with self._given_up_freely():
+            self.place = await self.places.take()
+        self.promised += self.budget.reserve(self.worst, self.model.name, self.shared)
+
+    @asynccontextmanager
+    async def _between(self, failed: FailedTry) -> AsyncIterator[None]:
+        self.spending.repeated(self.model.name, failed.reason)
+        self.model.progress.retried(self.spending.retries)
+        self._failed(failed)
+        self._give_back()
+        if failed.paid is not None:
+            self.paid = (self.paid or Usage()) + failed.paid
+        with self._given_up_freely():
+            yield
+        await self._begin()
+
+    def _failed(self, failed: FailedTry) -> None:
+        """Take note of a try that failed, whose place the call has still."""
+        assert self.place is not None
+        if failed.crowded:
+            self.places.crowded(self.place, failed.wait)
+        if failed.paid is None:  # what was paid for keeps its promise until the call is settled
+            self.promised -= self.worst or 0.0
+            # It may be billed though its reply never came: then what it could cost stays promised to the end.
+            if not failed.lost:
+                self.budget.take_back(self.worst or 0.0, self.shared)
+
+    def _given_up_freely(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.paid is not None else self.model.journal.given_up_freely(self.key)
+
+    def _give_back(self) -> None:
+        if self.place is not None:
+            place, self.place = self.place, None
+            self.places.give_back(place)
 
 
 @overload
@@ -195,7 +280,8 @@ async def respond(agent: Agent, request: Speak | Choose, journal: Journal) -> Sp
         return await agent.consult(request, ask)
     # A person is asked in the very task that the episode runs in: LangGraph's interrupt() knows it by its context.
     if agent.asks_people or agent.journals_calls:
-        return await agent.respond(request)
+        with acting_as(request.view.role):
+            return await agent.respond(request)
 
     async def produce() -> dict[str, Any]:
         reply = await agent.respond(request)
