@@ -265,7 +265,9 @@ def test_whoever_gives_up_leaves_no_hole(data, limit):
     """Calls cancelled while they wait, when they are given their place or in flight: all others are made, none more
     than may be in flight are, and every place comes back."""
     lengths = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=1, max_size=25))
-    ends = data.draw(st.lists(st.sampled_from([None, 0.0, 0.5, 1.0, 1.5]), min_size=len(lengths), max_size=len(lengths)))
+    ends = data.draw(
+        st.lists(st.sampled_from([None, 0.0, 0.5, 1.0, 1.5]), min_size=len(lengths), max_size=len(lengths))
+    )
     refused = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
     made = []
 

@@ -292,13 +292,14 @@ class OpenAICompatible(Model):
     def _given_up(self, fault: _Fault, retries: int, paid: Usage) -> ModelError:
         """The error that a call ends in."""
         tries = f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""
-        advice = fault.advice
+        advice, failed = fault.advice, fault.failed
         if fault.passing and (fault.wait or 0) > _LONGEST_WAIT:
+            failed = replace(failed, wait=None)  # nobody waits for so long, others neither
             asked = f"{fault.wait:.0f} s" if math.isfinite(fault.wait or 0) else "without end"
             advice = f"the endpoint asks to wait {asked}, more than the {_LONGEST_WAIT:g} s waited at most"
         what = f"{fault.what}{tries}{self._said(fault.words)}{f': {advice}' if advice else ''}"
         usage = replace(paid, retries=retries) if paid != Usage() or retries else None
-        return self._error(what, usage, fault.failed if fault.passing else None)
+        return self._error(what, usage, failed if fault.passing else None)
 
     def _said(self, words: str) -> str:
         """The endpoint's words, for a message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
@@ -49,6 +50,9 @@ class Budget:
         """Calls whose price is unknown."""
         self.usage = Usage()
         """Tokens of this start of the run."""
+        self.in_flight = 0
+        """Promised tries that are being made."""
+        self._waiting: list[asyncio.Future[None]] = []
 
     def reserve(self, dollars: float | None, what: str, shared: list[int]) -> float:
         """Promise the worst case of a call; raises BudgetExceeded when that could cross the limit.
@@ -76,6 +80,20 @@ class Budget:
             )
         self.promised += dollars
         return dollars
+
+    async def one_has_landed(self) -> None:
+        """Wait until a try that is in flight ends: most cost far less than what was promised for them."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def landed(self) -> None:
+        """A promised try has ended, and its promise is settled."""
+        self.in_flight -= 1
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     def take_back(self, promised: float, shared: list[int]) -> None:
         """The last try that was promised cost nothing."""
@@ -172,6 +190,19 @@ class JournaledModel(Model):
         await self.model.close()
 
 
+def _without(usage: Usage | None, earlier: Usage | None) -> Usage | None:
+    """What is left of a call's usage when that of its earlier tries is settled."""
+    if usage is None or earlier is None:
+        return usage
+    known = usage.dollars is not None and earlier.dollars is not None
+    return replace(
+        usage,
+        input_tokens=usage.input_tokens - earlier.input_tokens,
+        output_tokens=usage.output_tokens - earlier.output_tokens,
+        dollars=(usage.dollars or 0.0) - (earlier.dollars or 0.0) if known else None,
+    )
+
+
 class _Making:
     """One call as it is made: its place, what is promised for it, and its tries.
 
@@ -190,8 +221,9 @@ class _Making:
             self.worst = model.price(Usage(1, largest, call.max_tokens))
         self.promised = 0.0
         self.place: Place | None = None
+        self.flies = False
         self.paid: Usage | None = None
-        """What replies that could not be used have cost so far."""
+        """What replies that could not be used have cost so far; that is settled already."""
 
     async def result(self) -> dict[str, Any]:
         """What the journal is to keep of the call."""
@@ -213,31 +245,44 @@ class _Making:
             self.spending.paid(self.model.name, usage, failed=True)
             return {"failure": str(failure), "dollars": usage.dollars if usage else 0.0}
         except BudgetExceeded:
-            usage = self.paid
-            if usage is not None:
-                self.spending.paid(self.model.name, usage, failed=True)
-                await self.model.journal.keep_paid(self.key, self.model.name, usage.dollars)
+            if self.paid is not None:
+                self.spending.paid(self.model.name, self.paid, failed=True)
+                await self.model.journal.keep_paid(self.key, self.model.name, self.paid.dollars)
             raise
         finally:
-            self.budget.settle(self.promised, usage)
+            self.budget.settle(self.promised, _without(usage, self.paid))
             self._give_back()
         self.spending.paid(self.model.name, usage)
         return {"completion": completion.to_dict(), "dollars": usage.dollars}
 
     async def _begin(self) -> None:
         """Wait for a place, and promise the try; a call that has cost something is no longer given up."""
-        with self._given_up_freely():
-            self.place = await self.places.take()
-        self.promised += self.budget.reserve(self.worst, self.model.name, self.shared)
+        while True:
+            with self._given_up_freely():
+                self.place = await self.places.take()
+            try:
+                self.promised += self.budget.reserve(self.worst, self.model.name, self.shared)
+            except BudgetExceeded:
+                self._give_back()
+                if not self.budget.in_flight:  # there is nothing that could still turn out to be cheaper
+                    raise
+                with self._given_up_freely():
+                    await self.budget.one_has_landed()
+            else:
+                self.budget.in_flight += 1
+                self.flies = True
+                return
 
     @asynccontextmanager
     async def _between(self, failed: FailedTry) -> AsyncIterator[None]:
         self.spending.repeated(self.model.name, failed.reason)
         self.model.progress.retried(self.spending.retries)
-        self._failed(failed)
-        self._give_back()
         if failed.paid is not None:
             self.paid = (self.paid or Usage()) + failed.paid
+            self.budget.settle(self.worst or 0.0, failed.paid)
+            self.promised -= self.worst or 0.0
+        self._failed(failed)
+        self._give_back()
         with self._given_up_freely():
             yield
         await self._begin()
@@ -247,7 +292,7 @@ class _Making:
         assert self.place is not None
         if failed.crowded:
             self.places.crowded(self.place, failed.wait)
-        if failed.paid is None:  # what was paid for keeps its promise until the call is settled
+        if failed.paid is None:
             self.promised -= self.worst or 0.0
             # It may be billed though its reply never came: then what it could cost stays promised to the end.
             if not failed.lost:
@@ -260,6 +305,9 @@ class _Making:
         if self.place is not None:
             place, self.place = self.place, None
             self.places.give_back(place)
+        if self.flies:
+            self.flies = False
+            self.budget.landed()
 
 
 @overload
