@@ -171,7 +171,7 @@ class OpenAICompatible(Model):
         while True:
             found = await self._try(call)
             if isinstance(found, Completion):
-                return replace(found, usage=replace(paid + found.usage, retries=retries))
+                return replace(found, usage=replace(paid + found.usage, retries=retries)) if retries else found
             if found.paid is not None:
                 paid += found.paid
             if not found.passing or retries == self.options.max_retries or (found.wait or 0) > _LONGEST_WAIT:
@@ -206,10 +206,10 @@ class OpenAICompatible(Model):
         if isinstance(reply, _Fault):
             return reply
         used = self._usage(reply)
-        read = _read(reply, call)
-        if isinstance(read, Completion):
-            return replace(read, usage=replace(used, calls=1))
-        return replace(read, paid=used) if used.input_tokens or used.output_tokens else read
+        read = _read(reply, call, used)
+        if isinstance(read, _Fault) and (used.input_tokens or used.output_tokens):
+            return replace(read, paid=replace(used, calls=0))
+        return read
 
     async def _post(self, call: ModelCall) -> Any:
         """The endpoint's reply, as parsed JSON (or text, where it is not JSON); or why there is none."""
@@ -278,9 +278,9 @@ class OpenAICompatible(Model):
     def _usage(self, reply: Any) -> Usage:
         counts = reply.get("usage") if isinstance(reply, dict) else None
         if not isinstance(counts, dict):  # uncounted: free is free, anything else is unknown
-            return Usage(dollars=0.0 if self.price(Usage(0, 1, 1)) == 0.0 else None)
+            return Usage(1, dollars=0.0 if self.price(Usage(0, 1, 1)) == 0.0 else None)
         usage = Usage(0, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
-        return Usage(0, usage.input_tokens, usage.output_tokens, self.price(usage))
+        return Usage(1, usage.input_tokens, usage.output_tokens, self.price(usage))
 
     def _client(self) -> AsyncOpenAI:
         self.require()
@@ -529,7 +529,7 @@ def _wait(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _read(reply: Any, call: ModelCall) -> Completion | _Fault:
+def _read(reply: Any, call: ModelCall, used: Usage) -> Completion | _Fault:
     if isinstance(reply, str):  # not sent as JSON; some servers only forget to say so
         try:
             reply = json.loads(reply)
@@ -563,6 +563,7 @@ def _read(reply: Any, call: ModelCall) -> Completion | _Fault:
         text=text,
         finish="length" if finish == "length" else "stop",
         tokens=_tokens(choice.get("logprobs")) if call.top_logprobs is not None else None,
+        usage=used,
         model=_well_formed(reply["model"]) if isinstance(reply.get("model"), str) else "",
     )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -46,6 +48,9 @@ CREATE TABLE IF NOT EXISTS starts (     -- what each start of the run that calle
     id INTEGER PRIMARY KEY, spending TEXT NOT NULL
 )
 """
+
+_SECONDS_LATE = 1.0
+"""How old the account of a start may be: writing it with every call would cost more than the call's own row."""
 
 Write = tuple[str, tuple[Any, ...]]
 """A statement and its values."""
@@ -105,9 +110,9 @@ class Journal:
         self._writer: GroupCommit[Write] = GroupCommit(self._store, "journal")
         self._under_way: dict[str, _UnderWay] = {}
         self.spending = Spending()
-        """What this start of the run spends; kept with the calls, as they are stored."""
+        """What this start of the run spends; kept with the calls, at most a second late."""
         self._start: int | None = None
-        self._spending_kept = ""
+        self._spending_kept = -math.inf
         self.stopping = False
         """Whether the run is ending, so that no call is to be begun."""
         self.made = 0
@@ -201,7 +206,8 @@ class Journal:
             try:
                 for statement, values in rows:
                     connection.execute(statement, values)
-                self._keep_spending(connection)
+                if time.monotonic() > self._spending_kept + _SECONDS_LATE or not rows:
+                    self._keep_spending(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -214,14 +220,14 @@ class Journal:
 
     def _keep_spending(self, connection: sqlite3.Connection) -> None:
         """Write down what this start has spent so far, in the transaction that stores the calls."""
-        text = self.spending.to_json()
-        if not self.spending.lines or text == self._spending_kept:
+        if not self.spending.lines:
             return
+        text = self.spending.to_json()
         if self._start is None:
             self._start = connection.execute("INSERT INTO starts (spending) VALUES (?)", (text,)).lastrowid
         else:
             connection.execute("UPDATE starts SET spending = ? WHERE id = ?", (text, self._start))
-        self._spending_kept = text
+        self._spending_kept = time.monotonic()
 
     def spent(self) -> float:
         """Dollars of all stored calls with a known price."""

@@ -134,8 +134,11 @@ class Spending:
         return json.dumps([line.to_dict() for line in self.lines], ensure_ascii=False)
 
     def _line(self, model: str) -> Spend:
-        role = _role.get()
-        return self._lines.setdefault((role, model), Spend(role, model))
+        key = (_role.get(), model)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Spend(*key)
+        return line
 
 
 class Prefixes:
