@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .models import FailedTry
     from .transcript import Usage
 
 __all__ = [
@@ -134,11 +135,12 @@ class ModelError(TurnFailed):
     ----------
     message : what happened, to what, what to do.
     usage : what replies that could not be used have cost; None where nothing was paid.
+    failed : the last try, where one was made and another might have ended better.
     """
 
-    def __init__(self, message: str, usage: Usage | None = None) -> None:
+    def __init__(self, message: str, usage: Usage | None = None, failed: FailedTry | None = None) -> None:
         super().__init__(message)
-        self.usage = usage
+        self.usage, self.failed = usage, failed
 
 
 class ContextTooLong(ModelError):

@@ -39,12 +39,14 @@ class Usage:
     calls : model calls made.
     input_tokens, output_tokens : tokens, as the endpoint counted them.
     dollars : price in US dollars; None where a price is not known.
+    retries : tries that failed before the calls were answered.
     """
 
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     dollars: float | None = 0.0
+    retries: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         known = self.dollars is not None and other.dollars is not None
@@ -53,7 +55,12 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             (self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+            self.retries + other.retries,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The usage as JSON values, retries left out where there were none; ``Usage(**values)`` gives it back."""
+        return {name: value for name, value in vars(self).items() if name != "retries" or value}
 
 
 @dataclass(frozen=True)
@@ -206,7 +213,7 @@ class Turn:
         """The turn as JSON values, defaults left out; :meth:`from_dict` gives it back."""
         full = dict(vars(self))
         full["quotes"] = [dict(vars(quote)) for quote in self.quotes]
-        full["usage"] = dict(vars(self.usage))
+        full["usage"] = self.usage.to_dict()
         full["candidates"] = [
             {name: value for name, value in vars(one).items() if value or name not in ("draft", "critique")}
             for one in self.candidates

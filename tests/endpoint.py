@@ -15,8 +15,16 @@ A reply is a dictionary; all of its entries may be left out.
     headers     more headers
     delay       seconds before it is sent
     hang_up     close the connection instead
+    hang        send nothing, and leave the connection open
+    cut         send so many bytes of the body, whose whole length was announced, and close the connection
+    reset       the same, and reset it
+    drip        seconds between the bytes of the body
+    decided     a verdict that follows from the request, as the text
     refuse      [words, body]: if any of the words is a key of the request, this body as a 400 instead
     by_words    [[words, reply], ...]: the first reply whose words stand in the last message, instead
+
+An endpoint with a capacity answers 429 while more requests are open; one with faults takes a share of its replies from
+among them, by chance.
 """
 
 from __future__ import annotations
@@ -24,11 +32,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
+import socket
+import struct
 import subprocess
 import sys
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,12 +58,25 @@ class Endpoint:
         ) as reply:
             return json.load(reply)
 
-    def answer(self, *replies: dict[str, Any], then: dict[str, Any] | None = None) -> None:
-        """Forget what was asked so far; answer with ``replies`` in order, and with ``then`` after them."""
-        self._ask("/script", {"replies": replies, "then": then or {}})
+    def answer(
+        self,
+        *replies: dict[str, Any],
+        then: dict[str, Any] | None = None,
+        capacity: int | None = None,
+        full: dict[str, Any] | None = None,
+        faults: Sequence[dict[str, Any]] = (),
+        share: float = 0.0,
+    ) -> None:
+        """Forget what was asked so far; answer with ``replies`` in order, and with ``then`` after them.
+
+        With a capacity, answer with a 429, or with ``full``, while more requests than that are open.  With faults,
+        let this share of all other replies be one of them.
+        """
+        said = {"replies": replies, "then": then or {}, "capacity": capacity, "faults": faults, "share": share}
+        self._ask("/script", {**said, "full": full or {"status": 429, "json": {"error": {"message": "full"}}}})
 
     def requests(self) -> list[dict[str, Any]]:
-        """What was asked: ``{"path", "headers", "body"}``."""
+        """What was asked: ``{"path", "headers", "body", "served"}``, the last whether a whole completion was sent."""
         return self._ask("/requests")
 
     def bodies(self) -> list[dict[str, Any]]:
@@ -84,13 +108,17 @@ def digest_of(asked: dict[str, Any]) -> str:
 
 
 _queue: deque[dict[str, Any]] = deque()
-_state: dict[str, Any] = {"then": {}, "requests": [], "open": set(), "most": 0}
+_state: dict[str, Any] = {"then": {}, "requests": [], "open": set(), "most": 0, "capacity": None, "faults": []}
+_chance = random.Random(0)
 
 
 def _completion(reply: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     text = reply.get("text", "Hello.")
     if reply.get("digest"):
         text = f"{digest_of(asked)}\nAnswer: {'AB'[int(digest_of(asked)[0], 16) % 2]}\nConfidence: 80%"
+    if reply.get("decided"):
+        drawn = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+        text = f"Answer: {'AB'[drawn[0] % 2]}\nConfidence: {50 + drawn[1] % 50}%"
     message = {"role": "assistant", "content": text, **reply.get("message", {})}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": reply.get("finish", "stop")}
     if asked.get("logprobs") and "logprobs" in reply:
@@ -121,9 +149,25 @@ def _control(path: str, body: Any) -> Any:
         _queue.clear()
         _queue.extend(body["replies"])
         # What is still open belongs to an earlier test.
-        _state.update(then=body["then"], requests=[], open=set(), most=0)
+        _state.update({**body, "requests": [], "open": set(), "most": 0})
+        _chance.seed(0)
         return {}
     return _state["requests"] if path == "/requests" else _state["most"]
+
+
+def _reply() -> dict[str, Any]:
+    """What the request that was just opened is answered with."""
+    if _state["capacity"] is not None and len(_state["open"]) > _state["capacity"]:
+        return _state["full"]
+    if _state["faults"] and _chance.random() < _state["share"]:
+        return _chance.choice(_state["faults"])
+    return _queue.popleft() if _queue else _state["then"]
+
+
+def _break_off(writer: asyncio.StreamWriter) -> None:
+    """Close the connection by a reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,19 +182,24 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             body = json.loads(data) if data else None
             more: dict[str, str] = {}
             if path.endswith("/chat/completions"):
-                _state["requests"].append({"path": path, "headers": headers, "body": body, "digest": digest_of(body)})
+                request = {"path": path, "headers": headers, "body": body, "digest": digest_of(body), "served": False}
+                _state["requests"].append(request)
                 open_requests = _state["open"]
                 open_requests.add(writer)
                 _state["most"] = max(_state["most"], len(open_requests))
-                reply = _queue.popleft() if _queue else _state["then"]
+                reply = _reply()
+                if reply.get("hang"):
+                    await reader.read()  # until the client has gone
                 await asyncio.sleep(reply.get("delay", 0))
                 open_requests.discard(writer)
                 if reply.get("hang_up"):
                     break
                 more = reply.get("headers", {})
                 status, kind, text = _respond(reply, body)
+                whole = not reply.keys() & {"json", "raw", "cut", "reset", "drip", "status", "hang"}
+                request["served"] = whole and status == 200
             else:
-                status, kind, text = 200, "application/json", json.dumps(_control(path, body))
+                reply, status, kind, text = {}, 200, "application/json", json.dumps(_control(path, body))
             payload = text.encode()
             lines = [
                 f"HTTP/1.1 {status} Status",
@@ -158,8 +207,20 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 f"Content-Length: {len(payload)}",
                 *(f"{name}: {value}" for name, value in more.items()),
             ]
-            writer.write("\r\n".join([*lines, "", ""]).encode() + payload)
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            if reply.get("drip"):
+                for byte in payload:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(reply["drip"])
+                continue
+            writer.write(payload[: reply.get("cut", reply.get("reset", len(payload)))])
             await writer.drain()
+            if "reset" in reply:
+                await asyncio.sleep(0.02)  # what was sent before arrives
+                _break_off(writer)
+            if {"cut", "reset"} & reply.keys():
+                break
     except (ConnectionError, asyncio.IncompleteReadError):
         pass  # the client has gone
     finally:

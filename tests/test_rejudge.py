@@ -372,8 +372,9 @@ def test_stopped_by_the_cost_limit_it_goes_on_where_it_was(tmp_path, endpoint):
     options = {name: ModelOptions(base_url=endpoint.base_url, price=(1000.0, 1000.0), max_retries=0)}
     plan = plan_rejudge(tmp_path / "run", name, arena=tiny.Sums(), options=options)
     calls = sum(cost.calls for cost in plan.costs())
+    # A call could cost 2.73 and costs 0.15: those that have to wait for others are made as long as one more fits.
     with pytest.raises(BudgetExceeded):
-        again(tmp_path / "run", tmp_path / "new", name, options=options, cost_limit=6.0)
+        again(tmp_path / "run", tmp_path / "new", name, options=options, cost_limit=3.2)
     assert 0 < len(endpoint.requests()) < calls
     again(tmp_path / "run", tmp_path / "new", name, options=options, cost_limit=1000.0)
     assert len(endpoint.requests()) == calls == 8

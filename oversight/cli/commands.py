@@ -291,7 +291,7 @@ def _prepared(make: Callable[..., Plan], *arguments: Any, **options: Any) -> Pla
 
 def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
     """Carry out what a command has planned, and print what came out."""
-    from ..report.terminal import console, error_console, print_gap, print_plan, print_run
+    from ..report.terminal import console, error_console, print_gap, print_plan, print_run, print_spending
     from ..runs.api import carry_out, default_log_dir
     from ..runs.progress import progress_for
 
@@ -305,6 +305,7 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         folder,
         connections=arguments.max_connections,
         cost_limit=arguments.cost_limit,
+        episode_timeout=arguments.episode_timeout,
         retry_failed=arguments.retry_failed,
         progress=progress_for(error_console()),
         session=session,
@@ -313,6 +314,7 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
     if plan.asks_people:
         from ..report.sessions import print_session
 
+        print_spending(result, console())
         waiting = print_session(plan, result.log_dir, session, console())
         if not waiting:
             _print_cascades(result.log_dir)
@@ -325,6 +327,7 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
     else:
         print_run(result, console())
     _print_cascades(result.log_dir)
+    print_spending(result, console())
     return 0
 
 

@@ -88,7 +88,8 @@ def _reword(parser: Parser) -> None:
         "limit": "how many transcripts, of every protocol and debater (default: all)",
         "seed": "seed of the order of transcripts and of answers (default: 0)",
     }
-    unused = {"epochs", "answers", "no_swap", "swap", "base_url", "price", "max_connections", "cost_limit"}
+    unused = {"epochs", "answers", "no_swap", "swap", "base_url", "price", "cost_limit", "episode_timeout"}
+    unused |= {"max_connections", "max_retries", "timeout", "call_timeout"}
     for action in parser._actions:
         action.help = argparse.SUPPRESS if action.dest in unused else said.get(action.dest, action.help)
 

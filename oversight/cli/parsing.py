@@ -131,10 +131,27 @@ def add_run_options(parser: Parser) -> None:
     models.add_argument(
         "--price", action="append", default=[], metavar="MODEL=IN,OUT", help="dollars per million tokens in and out"
     )
+    models.add_argument(
+        "--max-retries", type=int, metavar="N", help="how often a try that failed is made again (default: 4)"
+    )
+    models.add_argument(
+        "--timeout", type=float, metavar="S", help="seconds without a byte until a try has failed (default: 120)"
+    )
+    models.add_argument(
+        "--call-timeout", type=float, metavar="S", help="seconds until a try has failed in any case (default: 600)"
+    )
     how = parser.add_argument_group("how it runs")
     how.add_argument("--log-dir", metavar="D", help="run directory; the same command resumes (default: under logs/)")
-    how.add_argument("--max-connections", type=_positive, default=64, metavar="N", help="calls in flight (default: 64)")
+    how.add_argument(
+        "--max-connections",
+        type=_positive,
+        metavar="N",
+        help="calls in flight to an endpoint (default: as many as it keeps up with, found on the way)",
+    )
     how.add_argument("--cost-limit", type=float, metavar="USD", help="stop before the run could cost more")
+    how.add_argument(
+        "--episode-timeout", type=float, metavar="S", help="seconds until an episode is unscored (default: no limit)"
+    )
     how.add_argument("--retry-failed", action="store_true", help="play unscored episodes again")
     how.add_argument(
         "--dry-run", action="store_true", help="print the plan, its calls and worst-case tokens; run nothing"
@@ -228,12 +245,14 @@ def swaps(arguments: argparse.Namespace) -> bool | None:
 
 
 def model_options(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, ModelOptions]:
-    """Endpoint and price of each model, from ``--base-url`` and ``--price``; of a cascade, of each in it."""
+    """Endpoint, price and patience of each model, from the options of a run; of a cascade, of each in it."""
     from ..models.openai_compatible import ModelOptions
     from ..registry import agent_names
 
     names = list(dict.fromkeys(member for name in names for member in agent_names(name)))
-    found = {name: ModelOptions() for name in names}
+    patience = ("max_retries", "timeout", "call_timeout")
+    given = {name: value for name in patience if (value := getattr(arguments, name)) is not None}
+    found = {name: ModelOptions(**given) for name in names}
 
     def split(option: str, text: str) -> tuple[list[str], str]:
         # A model's options hold equals signs too.
@@ -257,9 +276,9 @@ def model_options(arguments: argparse.Namespace, names: Iterable[str]) -> dict[s
     for text in arguments.price:
         chosen, price = split("--price", text)
         try:
-            given, made = (float(part) for part in price.split(","))
+            read, made = (float(part) for part in price.split(","))
         except ValueError:
             raise ConfigurationError(f"--price {text}: write MODEL=IN,OUT in dollars per million tokens") from None
         for name in chosen:
-            found[name] = replace(found[name], price=(given, made))
+            found[name] = replace(found[name], price=(read, made))
     return found

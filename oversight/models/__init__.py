@@ -1,5 +1,5 @@
 """How text and probabilities are made: OpenAI-compatible endpoints, local models and scripts."""
 
-from .base import Completion, Model, ModelCall, ScoreCall, Scores, TokenProbabilities
+from .base import Completion, FailedTry, Model, ModelCall, ScoreCall, Scores, TokenProbabilities
 
-__all__ = ["Completion", "Model", "ModelCall", "ScoreCall", "Scores", "TokenProbabilities"]
+__all__ = ["Completion", "FailedTry", "Model", "ModelCall", "ScoreCall", "Scores", "TokenProbabilities"]

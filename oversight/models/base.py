@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,10 +12,30 @@ from ..errors import ModelError
 from ..identity import digest
 from ..transcript import Usage
 
-__all__ = ["Completion", "Message", "Model", "ModelCall", "ScoreCall", "Scores", "TokenProbabilities"]
+__all__ = ["Completion", "FailedTry", "Message", "Model", "ModelCall", "ScoreCall", "Scores", "TokenProbabilities"]
 
 Message = Mapping[str, str]
 """``{"role": "system" | "user" | "assistant", "content": text}``."""
+
+
+@dataclass(frozen=True)
+class FailedTry:
+    """A try of a call that failed, and is made again.
+
+    Parameters
+    ----------
+    reason : why, in a word or two (``429``, ``no reply``); the same words for the same reason.
+    crowded : whether the endpoint had no room for it.
+    wait : seconds until the next try that the endpoint itself asks for; None where it does not.
+    paid : what a reply that could not be used has cost; None where nothing was paid.
+    lost : whether the endpoint may have made a reply, and counted it, that never arrived.
+    """
+
+    reason: str
+    crowded: bool = False
+    wait: float | None = None
+    paid: Usage | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,8 +51,8 @@ class ModelCall:
     sample : index of the sample, so that repeated calls of the same content are separate draws.
     draw : which of the episode's own draws this is (a candidate, a vote, a seat); empty for the only one.
     seed : seed of the sampling, for models that can be given one (local ones).
-    before_retry : called before a reply that was paid for and cannot be used is asked for again, with what was
-        paid so far; may raise.  No part of the call's content.
+    between_tries : given a try that failed, what is entered for the time until the next; may raise.  No part of the
+        call's content.
     """
 
     messages: tuple[Message, ...]
@@ -41,7 +62,9 @@ class ModelCall:
     sample: int = 0
     draw: tuple[int, ...] = ()
     seed: int = 0
-    before_retry: Callable[[Usage], None] | None = field(default=None, compare=False, repr=False)
+    between_tries: Callable[[FailedTry], AbstractAsyncContextManager[None]] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def key(self, identity: Mapping[str, Any]) -> str:
         """Digest of model identity, messages, sampling parameters and sample index."""
@@ -104,7 +127,7 @@ class Scores:
         return {
             "logprobs": list(self.logprobs),
             "tokens": list(self.tokens),
-            "usage": [self.usage.calls, self.usage.input_tokens, self.usage.output_tokens, self.usage.dollars],
+            "usage": list(vars(self.usage).values()),
             "model": self.model,
         }
 
@@ -147,7 +170,7 @@ class Completion:
             "text": self.text,
             "finish": self.finish,
             "tokens": None if self.tokens is None else [[t.token, dict(t.alternatives)] for t in self.tokens],
-            "usage": [self.usage.calls, self.usage.input_tokens, self.usage.output_tokens, self.usage.dollars],
+            "usage": list(vars(self.usage).values()),
             "model": self.model,
         }
 

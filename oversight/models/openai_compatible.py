@@ -1,8 +1,9 @@
 """Chat completions from every endpoint that speaks OpenAI's protocol: OpenAI itself, Ollama, vLLM and others.
 
-Calls go through the ``openai`` package, which brings authentication, retries and errors, on aiohttp and
-without its typed layer (0.35 instead of 0.8 ms of processor time a call).  Nothing heavy is imported before
-the first call.
+Calls go through the ``openai`` package, which brings authentication and errors, on aiohttp and without its
+typed layer (0.35 instead of 0.8 ms of processor time a call).  Nothing heavy is imported before the first
+call.  Tries that fail are made again here and not by the package, so that each of them is counted, has its
+price promised before it is made, and waits without holding anybody else up.
 
 The key is read from the environment and goes nowhere but into the request: messages quote an endpoint's words
 with the key blotted out, and carry no exception that holds the request's headers.
@@ -20,15 +21,18 @@ import random
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from email.utils import mktime_tz, parsedate_tz
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, ContextTooLong, MissingKey, ModelError
 from ..transcript import Usage
-from .base import Completion, Model, ModelCall, TokenProbabilities
+from .base import Completion, FailedTry, Model, ModelCall, TokenProbabilities
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -38,7 +42,13 @@ __all__ = ["ModelOptions", "OpenAICompatible", "ollama", "openai", "vllm"]
 _log = logging.getLogger("oversight")
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
-"""Seconds before an unusable reply is asked for again: the SDK's own steps between its retries."""
+"""Seconds before a second try, doubled for each that follows, where the endpoint does not say how long to wait."""
+
+_LONGEST_WAIT = 120.0
+"""Seconds that are waited at most because an endpoint asks for it; a call is given up where it asks for more."""
+
+_CROWDED = frozenset({429, 503, 529})
+"""What endpoints say that have no room for a call now."""
 
 _QUOTED = 300
 """Characters of an endpoint's words that a message quotes."""
@@ -65,8 +75,9 @@ class ModelOptions:
     ----------
     base_url : address of the endpoint (``http://localhost:8000/v1``); None for the provider's own.
     price : dollars for a million input tokens and for a million output tokens; None to look it up.
-    max_retries : how often a failed call is made again, at least 0.
+    max_retries : how often a try that failed is made again, at least 0.
     timeout : seconds without a byte from the endpoint after which a try has failed, above 0.
+    call_timeout : seconds after which a try has failed whatever has arrived by then, above 0.
 
     Raises
     ------
@@ -78,6 +89,7 @@ class ModelOptions:
     price: tuple[float, float] | None = None
     max_retries: int = 4
     timeout: float = 120.0
+    call_timeout: float = 600.0
 
     def __post_init__(self) -> None:
         if self.price is not None and (
@@ -88,8 +100,9 @@ class ModelOptions:
             )
         if self.max_retries < 0:
             raise ConfigurationError(f"max_retries {self.max_retries}: give 0 or more")
-        if not (math.isfinite(self.timeout) and self.timeout > 0):
-            raise ConfigurationError(f"timeout {self.timeout}: give a number of seconds above 0")
+        for name, seconds in (("timeout", self.timeout), ("call_timeout", self.call_timeout)):
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise ConfigurationError(f"{name} {seconds}: give a number of seconds above 0")
 
 
 class OpenAICompatible(Model):
@@ -156,39 +169,22 @@ class OpenAICompatible(Model):
             variable = self.key_variable
             raise MissingKey(f"{self.name} needs a key: set it with 'export {variable}=...' and run this again")
 
-    @property
-    def rate_limited(self) -> int:
-        """How many replies of the endpoint were 429 so far, retried ones included, over all models there."""
-        return self._connection.rate_limited if self._connection else 0
-
     async def complete(self, call: ModelCall) -> Completion:
-        paid = Usage()  # for replies that came and could not be used
-        fault = _Unusable("no try was made")
-        for again in range(self.options.max_retries + 1):
-            if again:
-                if call.before_retry is not None:
-                    call.before_retry(paid)
-                delay = min(_FIRST_DELAY * 2 ** (again - 1), _LONGEST_DELAY)
-                await asyncio.sleep(delay * random.uniform(0.75, 1.0))
-            reply = await self._post(call)
-            used = self._usage(reply)
-            read = _read(reply, call)
-            if isinstance(read, Completion):
-                tokens = paid + used
-                return Completion(
-                    text=self._without_key(read.text),
-                    finish=read.finish,
-                    tokens=read.tokens,
-                    usage=Usage(1, tokens.input_tokens, tokens.output_tokens, tokens.dollars),
-                    model=self._without_key(read.model),
-                )
-            fault = read
-            if used.input_tokens or used.output_tokens:
-                paid += used
-            if not fault.passing:
-                raise self._error(fault.what + self._said(fault.words), paid)
-        said = f"{fault.what}{self._said(fault.words)}, {self._tries()}"
-        raise self._error(f"{said}: try again later, or another model", paid)
+        paid, retries = Usage(), 0  # paid: for replies that came and could not be used
+        while True:
+            found = await self._try(call)
+            if isinstance(found, Completion):
+                return replace(found, usage=replace(paid + found.usage, retries=retries)) if retries else found
+            if found.paid is not None:
+                paid += found.paid
+            if not found.passing or retries == self.options.max_retries or (found.wait or 0) > _LONGEST_WAIT:
+                raise self._given_up(found, retries, paid)
+            retries += 1
+            delay = min(_FIRST_DELAY * 2 ** (retries - 1), _LONGEST_DELAY) * random.uniform(0.75, 1.0)
+            if found.wait is not None:  # not all at the same moment
+                delay = found.wait * random.uniform(1.0, 1.1)
+            async with call.between_tries(found.failed) if call.between_tries is not None else nullcontext():
+                await asyncio.sleep(delay)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -207,32 +203,56 @@ class OpenAICompatible(Model):
             body["top_logprobs"] = call.top_logprobs
         return body
 
+    async def _try(self, call: ModelCall) -> Completion | _Fault:
+        """One try; raises ModelError for what no other try mends."""
+        reply = await self._post(call)
+        if isinstance(reply, _Fault):
+            return reply
+        used = self._usage(reply)
+        read = _read(reply, call, used)
+        if isinstance(read, _Fault) and (used.input_tokens or used.output_tokens):
+            return replace(read, paid=replace(used, calls=0))
+        if isinstance(read, Completion) and self._key and self._key in read.text + read.model:
+            return replace(read, text=self._without_key(read.text), model=self._without_key(read.model))
+        return read
+
     async def _post(self, call: ModelCall) -> Any:
-        """The endpoint's reply, as parsed JSON (or text, where it is not JSON)."""
+        """The endpoint's reply, as parsed JSON (or text, where it is not JSON); or why there is none."""
         import openai as sdk
 
         client = self._client()
         refused = self._refused
         while True:
             # Errors are raised outside the except clauses: a chained exception holds the request and its key.
-            error: ModelError
+            fault: _Fault | ModelError
             try:
-                reply = await client.post("/chat/completions", cast_to=object, body=self._body(call, refused))
+                async with asyncio.timeout(self.options.call_timeout) as bound:
+                    reply = await client.post("/chat/completions", cast_to=object, body=self._body(call, refused))
             except sdk.APIStatusError as status:
                 more = self._newly_refused(status, call, refused)
-                error = self._status_error(status)
+                fault = self._status_fault(status)
             except sdk.APIConnectionError as failed:
-                more, error = None, self._connection_error(failed)
+                more, fault = None, self._connection_fault(failed)
             except (json.JSONDecodeError, UnicodeDecodeError):  # said to be JSON, and is not: an unusable reply
                 return ""
             except Exception as unexpected:
-                # Its text may hold anything, the headers too.
-                more, error = None, self._error(f"the call failed with {type(unexpected).__name__}")
+                more = None
+                if isinstance(unexpected, TimeoutError) and bound.expired():
+                    fault = _Fault(
+                        f"no whole reply within {self.options.call_timeout:g} s",
+                        reason="no reply",
+                        advice="raise the call timeout, or ask for fewer tokens",
+                        lost=True,
+                    )
+                else:  # its text may hold anything, the headers too
+                    fault = self._error(f"the call failed with {type(unexpected).__name__}")
             else:
                 self._remember(refused)
                 return reply
             if more is None:
-                raise error
+                if isinstance(fault, ModelError):
+                    raise fault
+                return fault
             refused |= {more}
 
     def _newly_refused(
@@ -263,9 +283,9 @@ class OpenAICompatible(Model):
     def _usage(self, reply: Any) -> Usage:
         counts = reply.get("usage") if isinstance(reply, dict) else None
         if not isinstance(counts, dict):  # uncounted: free is free, anything else is unknown
-            return Usage(dollars=0.0 if self.price(Usage(0, 1, 1)) == 0.0 else None)
+            return Usage(1, dollars=0.0 if self.price(Usage(0, 1, 1)) == 0.0 else None)
         usage = Usage(0, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
-        return Usage(0, usage.input_tokens, usage.output_tokens, self.price(usage))
+        return Usage(1, usage.input_tokens, usage.output_tokens, self.price(usage))
 
     def _client(self) -> AsyncOpenAI:
         self.require()
@@ -274,9 +294,17 @@ class OpenAICompatible(Model):
             self._connection = _Connection.to(loop, self)
         return self._connection.client
 
-    def _tries(self) -> str:
-        retries = self.options.max_retries
-        return "after 1 retry" if retries == 1 else f"after {retries} retries"
+    def _given_up(self, fault: _Fault, retries: int, paid: Usage) -> ModelError:
+        """The error that a call ends in."""
+        tries = f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""
+        advice, failed = fault.advice, fault.failed
+        if fault.passing and (fault.wait or 0) > _LONGEST_WAIT:
+            failed = replace(failed, wait=None)  # nobody waits for so long, others neither
+            asked = f"{fault.wait:.0f} s" if math.isfinite(fault.wait or 0) else "without end"
+            advice = f"the endpoint asks to wait {asked}, more than the {_LONGEST_WAIT:g} s waited at most"
+        what = f"{fault.what}{tries}{self._said(fault.words)}{f': {advice}' if advice else ''}"
+        usage = replace(paid, retries=retries) if paid != Usage() or retries else None
+        return self._error(what, usage, failed if fault.passing else None)
 
     def _without_key(self, text: str) -> str:
         """A reply without the key, which an endpoint that repeats headers may put there: replies are kept.
@@ -292,11 +320,12 @@ class OpenAICompatible(Model):
         words = _one_line(words)
         return f" ({words[:_QUOTED]}{'...' if len(words) > _QUOTED else ''})" if words else ""
 
-    def _error(self, what: str, paid: Usage | None = None) -> ModelError:
-        return ModelError(f"{self.name} at {self.base_url}: {what}", paid)
+    def _error(self, what: str, paid: Usage | None = None, failed: FailedTry | None = None) -> ModelError:
+        return ModelError(f"{self.name} at {self.base_url}: {what}", paid, failed)
 
-    def _status_error(self, status: APIStatusError) -> ModelError:
-        code, said = status.status_code, self._said(_words(status))
+    def _status_fault(self, status: APIStatusError) -> _Fault | ModelError:
+        code, words = status.status_code, _words(status)
+        said, headers = self._said(words), status.response.headers
         if code == 401:  # its words often show part of the key
             found = "refused the key" if self._key else "wants a key"
             return self._error(f"the endpoint {found} (401): set {self.key_variable} to a key that is valid there")
@@ -304,36 +333,63 @@ class OpenAICompatible(Model):
             return self._error(f"not allowed (403){said}: check what the key in {self.key_variable} may use")
         if code == 404:
             return self._error(f"no such model or address (404){said}: check the model's name and the base URL")
-        if code == 429:
-            return self._error(f"too many calls or no quota left (429), {self._tries()}{said}: lower the concurrency")
-        if code >= 500:
-            return self._error(f"the endpoint failed ({code}), {self._tries()}{said}: try again later")
-        if code in (400, 413, 422) and (too_long := _TOO_LONG.search(_words(status))):
-            asked = _REQUESTED.search(_words(status))
+        if code in (400, 413, 422) and (too_long := _TOO_LONG.search(words)):
+            asked = _REQUESTED.search(words)
             tokens = _number(asked["tokens"]) if asked else None
             return ContextTooLong(f"{self.name} at {self.base_url}", tokens, _number(too_long["window"]))
-        return self._error(f"the endpoint rejected the call ({code}){said}: change what is asked, or the model")
+        passing = code in (408, 409, 429) or code >= 500
+        if not passing:
+            return self._error(f"the endpoint rejected the call ({code}){said}: change what is asked, or the model")
+        fault = _Fault(
+            f"the endpoint failed ({code})",
+            words,
+            passing=headers.get("x-should-retry") != "false",
+            reason=str(code),
+            crowded=code in _CROWDED,
+            wait=_wait(headers),
+            advice="try again later",
+        )
+        if code != 429:
+            return fault
+        if "insufficient_quota" in (status.code, status.type):
+            return replace(fault, what="no quota left (429)", passing=False, advice="add to it, and retry what failed")
+        return replace(fault, what="too many calls or no quota left (429)", advice="lower --max-connections")
 
-    def _connection_error(self, failed: Exception) -> ModelError:
+    def _connection_fault(self, failed: Exception) -> _Fault:
         # aiohttp's refused connections arrive as the SDK's timeouts, and its failed handshakes under error
         # numbers of their own, so the causes tell them apart.
         causes = list(_causes(failed))
         reason = ""
+        certain = False
         for cause in causes:
             if isinstance(cause, ssl.SSLError):
-                reason = "its certificate or encryption is not accepted"
+                reason, certain = "its certificate or encryption is not accepted", True
             elif isinstance(cause, socket.gaierror):  # its numbers are not those of other errors
                 reason = "unknown host"
+            elif isinstance(cause, ConnectionResetError | BrokenPipeError):  # connected, and broke
+                continue
             elif isinstance(cause, OSError) and cause.errno and not isinstance(cause, TimeoutError):
                 reason = reason or os.strerror(cause.errno)
         if reason:
-            return self._error(f"cannot connect ({reason}): check that the server runs there, and the base URL")
-        if any(isinstance(cause, TimeoutError) for cause in causes):
-            return self._error(
-                f"no reply within {self.options.timeout:g} s, {self._tries()}: "
-                "raise the timeout or lower the concurrency"
+            return _Fault(
+                f"cannot connect ({reason})",
+                passing=not certain,
+                reason="cannot connect",
+                advice="check that the server runs there, and the base URL",
             )
-        return self._error(f"the connection broke before the reply was complete, {self._tries()}: try again later")
+        if any(isinstance(cause, TimeoutError) for cause in causes):
+            return _Fault(
+                f"no reply within {self.options.timeout:g} s",
+                reason="no reply",
+                advice="raise the timeout, or lower --max-connections",
+                lost=True,
+            )
+        return _Fault(
+            "the connection broke before the reply was complete",
+            reason="connection broke",
+            advice="try again later",
+            lost=True,
+        )
 
 
 def openai(name: str, options: ModelOptions) -> Model:
@@ -386,16 +442,12 @@ class _Connection:
     def __init__(self, loop: asyncio.AbstractEventLoop, key: tuple[Any, ...], model: OpenAICompatible) -> None:
         import openai as sdk
 
-        self.loop, self.key, self.users, self.rate_limited = loop, key, 0, 0
+        self.loop, self.key, self.users = loop, key, 0
         options = model.options
-
-        async def count(response: Any) -> None:
-            self.rate_limited += response.status_code == 429
-
         self.client = sdk.AsyncOpenAI(
             base_url=model.base_url,
             api_key=model._key or "none",  # the SDK insists on one
-            max_retries=options.max_retries,
+            max_retries=0,  # tries are made again by the model itself
             timeout=options.timeout,
             http_client=sdk.DefaultAioHttpClient(
                 # How many calls are in flight is decided elsewhere.  0 is aiohttp's word for no limit; None
@@ -403,7 +455,6 @@ class _Connection:
                 limits=type(sdk.DEFAULT_CONNECTION_LIMITS)(max_connections=0),
                 timeout=sdk.Timeout(options.timeout, connect=min(options.timeout, 30.0)),
                 trust_env=not _is_loopback(model.base_url),  # no proxy stands between a machine and itself
-                event_hooks={"response": [count]},
             ),
         )
         if model.provider != "openai":  # read from OpenAI's variables, and nobody else's business
@@ -414,8 +465,8 @@ class _Connection:
         """The connection to a model's endpoint, opened if need be."""
         for closed in [known for known in cls._open if known.is_closed()]:
             del cls._open[closed]
-        # Organisation headers depend on the provider, retries and timeouts on the options.
-        key = (model.base_url, model._key, model.provider, model.options.max_retries, model.options.timeout)
+        # Organisation headers depend on the provider, the timeout on the options.
+        key = (model.base_url, model._key, model.provider, model.options.timeout)
         known = cls._open.setdefault(loop, {})
         if key not in known:
             known[key] = cls(loop, key, model)
@@ -438,51 +489,93 @@ class _Connection:
 
 
 @dataclass(frozen=True)
-class _Unusable:
-    """Why a reply cannot be used, the endpoint's words on it, and whether another try may bring a better one."""
+class _Fault:
+    """Why a try failed, for the message and for what comes next.
+
+    Parameters
+    ----------
+    what : what happened.
+    words : what the endpoint says of it.
+    passing : whether another try may end better.
+    reason, crowded, wait, paid, lost : as in :class:`FailedTry`.
+    advice : what to do when no more tries are made.
+    """
 
     what: str
     words: str = ""
     passing: bool = True
+    reason: str = "unusable reply"
+    crowded: bool = False
+    wait: float | None = None
+    paid: Usage | None = None
+    lost: bool = False
+    advice: str = "try again later, or another model"
+
+    @property
+    def failed(self) -> FailedTry:
+        """The try, as others are told of it."""
+        return FailedTry(self.reason, self.crowded, self.wait, self.paid, self.lost)
 
 
-def _read(reply: Any, call: ModelCall) -> Completion | _Unusable:
+def _lasting(what: str, words: str = "") -> _Fault:
+    """A fault that holds for every try."""
+    return _Fault(what, words, passing=False, advice="")
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the endpoint asks to wait, by ``Retry-After`` (seconds or a date) or ``retry-after-ms``."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        text = headers.get(name)
+        if text is None:
+            continue
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            try:
+                date = parsedate_tz(text)
+                seconds = math.nan if date is None else mktime_tz(date) - time.time()
+            except (ValueError, OverflowError):
+                continue
+        if not math.isnan(seconds):
+            return max(seconds, 0.0)
+    return None
+
+
+def _read(reply: Any, call: ModelCall, used: Usage) -> Completion | _Fault:
     if isinstance(reply, str):  # not sent as JSON; some servers only forget to say so
         try:
             reply = json.loads(reply)
         except ValueError:
-            return _Unusable("the reply is not JSON")
+            return _Fault("the reply is not JSON")
     if not isinstance(reply, dict):
-        return _Unusable("the reply is not a completion")
+        return _Fault("the reply is not a completion")
     if reply.get("error"):
         error = reply["error"]
-        words = error.get("message") if isinstance(error, dict) else error
-        return _Unusable("the reply reports an error", str(words))
+        words, code = (error.get("message"), error.get("code")) if isinstance(error, dict) else (error, None)
+        return _Fault("the reply reports an error", str(words), reason="error in reply", crowded=code in [*_CROWDED])
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        return _Unusable("the reply holds no completion")
+        return _Fault("the reply holds no completion")
     text = _well_formed(_text(message.get("content")))
     finish = choice.get("finish_reason")
     if finish == "content_filter":
-        return _Unusable(
-            "the endpoint's content filter stopped the reply: change the question or the model", passing=False
-        )
+        return _lasting("the endpoint's content filter stopped the reply: change the question or the model")
     if not text.strip():
         refusal = message.get("refusal")
         if isinstance(refusal, str) and refusal.strip():
-            return _Unusable("the model refused, so change the question or the model", refusal, passing=False)
+            return _lasting("the model refused, so change the question or the model", refusal)
         if finish == "length":
-            return _Unusable(
-                f"all {call.max_tokens} tokens were used before anything was said: raise the limit of tokens",
-                passing=False,
+            return _lasting(
+                f"all {call.max_tokens} tokens were used before anything was said: raise the limit of tokens"
             )
-        return _Unusable("the reply is empty")
+        return _Fault("the reply is empty", reason="empty reply")
     return Completion(
         text=text,
         finish="length" if finish == "length" else "stop",
         tokens=_tokens(choice.get("logprobs")) if call.top_logprobs is not None else None,
+        usage=used,
         model=_well_formed(reply["model"]) if isinstance(reply.get("model"), str) else "",
     )
 

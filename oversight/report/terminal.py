@@ -21,6 +21,7 @@ from ..errors import ConfigurationError, nearest
 from ..questions import Question
 from ..runs.directory import read_episodes, read_lines
 from ..runs.plan import label_names
+from ..runs.spending import Spend
 from ..transcript import Quote
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ __all__ = [
     "print_presets",
     "print_run",
     "print_skipped",
+    "print_spending",
     "safe",
 ]
 
@@ -225,6 +227,59 @@ def _reasons(result: RunResult, out: Console) -> None:
         _line(out, "the same command with --retry-failed plays unscored episodes again")
     if len(reasons) > 3:
         _line(out, f"and {len(reasons) - 3} other reasons: oversight show {result.log_dir} --unscored")
+
+
+def print_spending(result: RunResult, out: Console) -> None:
+    """What the calls of a run cost, by role and model; nothing where no model was called."""
+    starts = result.spending()
+    if not starts:
+        return
+    total = Spend("", "")
+    lines: dict[tuple[str, str], Spend] = {}
+    for line in (line for start in starts for line in start):
+        lines.setdefault((line.role, line.model), Spend(line.role, line.model)).add(line)
+        total.add(line)
+    table = Table(box=None)
+    table.add_column("role", overflow="fold")
+    table.add_column("model", overflow="fold")
+    for name in ("calls", "repeated", "tokens in", "out", "dollars", "cacheable"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in [*lines.values(), *([total] if len(lines) > 1 else [])]:
+        table.add_row(
+            safe(line.role) if line is not total else "in all",
+            safe(line.model),
+            f"{line.calls:,}",
+            f"{line.retries:,}",
+            f"{line.input_tokens:,}",
+            f"{line.output_tokens:,}",
+            f"{line.dollars:,.4f}" + (" + ?" if line.unknown else ""),
+            "—" if line.cacheable is None else f"{100 * line.cacheable:.0f} %",
+            style="bold" if line is total else "",
+        )
+    out.print()
+    out.print(table)
+    _line(out, _counted(total))
+    if len(starts) > 1:
+        last = Spend("", "")
+        for line in starts[-1]:
+            last.add(line)
+        _line(
+            out, f"in {len(starts)} starts that called models; the last of them: {_counted(last)}, ${last.dollars:,.4f}"
+        )
+
+
+def _counted(spend: Spend) -> str:
+    """``412 calls, 9 tries repeated: 7 × 429, 2 × no reply``"""
+    parts = ["1 call" if spend.calls == 1 else f"{spend.calls:,} calls"]
+    if spend.failed:
+        parts.append(f"{spend.failed:,} failed for good")
+    if spend.unknown:
+        parts.append(f"{spend.unknown:,} of unknown price")
+    if spend.repeated:
+        by_count = sorted(spend.repeated.items(), key=lambda item: (-item[1], item[0]))
+        reasons = ", ".join(f"{count:,} × {reason}" for reason, count in by_count)
+        parts.append(f"{'1 try' if spend.retries == 1 else f'{spend.retries:,} tries'} repeated: {reasons}")
+    return ", ".join(parts)
 
 
 def print_skipped(found: Recordings, out: Console) -> None:

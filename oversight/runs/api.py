@@ -21,6 +21,7 @@ from ..registry import find_agent, find_arena, find_protocol
 from ..transcript import Usage
 from .cascades import held_out, require_one_verdict
 from .directory import read_episodes, read_json, read_lines
+from .journal import read_spending
 from .plan import Cast, PeopleOptions, Plan, Scheduling, require_cast, tournament_casts
 from .progress import Progress
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..analysis.gap import GapAnalysis
     from ..models.openai_compatible import ModelOptions
     from .session import SessionOptions
+    from .spending import Spend
 
 __all__ = ["RunResult", "plan_run", "plan_tournament", "run", "tournament"]
 
@@ -70,6 +72,10 @@ class RunResult:
         path = self.log_dir / "schedule.json"
         found: dict[str, Any] | None = read_json(path) if path.exists() else None
         return found
+
+    def spending(self) -> list[list[Spend]]:
+        """What each start of the run has spent by role and model, oldest first; starts without a call left out."""
+        return read_spending(self.log_dir / "journal.sqlite")
 
     def gap(
         self,
@@ -433,8 +439,9 @@ def carry_out(
     plan: Plan,
     log_dir: LogDirectory = None,
     *,
-    connections: int = 64,
+    connections: int | None = None,
     cost_limit: float | None = None,
+    episode_timeout: float | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
     session: SessionOptions | None = None,
@@ -448,8 +455,15 @@ def carry_out(
     require_limit(cost_limit)
     for agent in plan.agents.values():
         agent.require()
-    if connections < 1:
+    if connections is not None and connections < 1:
         raise ConfigurationError(f"--max-connections {connections}: give 1 or more")
+    if episode_timeout is not None:
+        if not (math.isfinite(episode_timeout) and episode_timeout > 0):
+            raise ConfigurationError(f"--episode-timeout {episode_timeout:g}: give a number of seconds above 0")
+        if plan.asks_people or (session is not None and session.budget is not None):
+            raise ConfigurationError(
+                f"--episode-timeout {episode_timeout:g}: people take part, and an episode waits for them: leave it out"
+            )
     if cost_limit is not None:
         for name, agent in plan.agents.items():
             if isinstance(agent, LanguageModelAgent) and agent.model.price(Usage(1, 1, 1)) is None:
@@ -463,6 +477,7 @@ def carry_out(
             folder,
             connections=connections,
             cost_limit=cost_limit,
+            episode_timeout=episode_timeout,
             retry_failed=retry_failed,
             progress=progress,
             session=session,
@@ -504,8 +519,9 @@ def run(
     options: Mapping[str, ModelOptions] | None = None,
     people: PeopleOptions | None = None,
     log_dir: LogDirectory = None,
-    connections: int = 64,
+    connections: int | None = None,
     cost_limit: float | None = None,
+    episode_timeout: float | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
     session: SessionOptions | None = None,
@@ -526,8 +542,9 @@ def run(
     options : by model name, its endpoint and price.
     people : how items are put to people, where an agent is ``human``.
     log_dir : the run directory; by default one named after the configuration under ``logs/``.
-    connections : most calls in flight to one endpoint.
+    connections : most calls in flight to one endpoint; None for as many as it keeps up with.
     cost_limit : dollars that the run may cost, all starts together.
+    episode_timeout : seconds after which an episode is given up as unscored; None for no limit.
     retry_failed : play unscored episodes again.
     progress : told what happens.
     session : who sits at the terminal, where an agent is ``human``.
@@ -569,6 +586,7 @@ def run(
         log_dir,
         connections=connections,
         cost_limit=cost_limit,
+        episode_timeout=episode_timeout,
         retry_failed=retry_failed,
         progress=progress,
         session=session,
@@ -591,8 +609,9 @@ def tournament(
     options: Mapping[str, ModelOptions] | None = None,
     people: PeopleOptions | None = None,
     log_dir: LogDirectory = None,
-    connections: int = 64,
+    connections: int | None = None,
     cost_limit: float | None = None,
+    episode_timeout: float | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
     schedule: ScheduleName = "everything",
@@ -663,6 +682,7 @@ def tournament(
         log_dir,
         connections=connections,
         cost_limit=cost_limit,
+        episode_timeout=episode_timeout,
         retry_failed=retry_failed,
         progress=progress,
         session=session,

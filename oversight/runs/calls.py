@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any, overload
 
 from ..agents import Agent, CompositeAgent, LanguageModelAgent
 from ..errors import BudgetExceeded, ConfigurationError, ContextTooLong, ModelError, TurnFailed
 from ..identity import digest
-from ..models import Completion, Model, ModelCall, ScoreCall, Scores
+from ..models import Completion, FailedTry, Model, ModelCall, ScoreCall, Scores
 from ..requests import Choice, Choose, Speak, Speech
 from ..transcript import Usage, belief_from_dict, consulted_from_dict, reading_from_dict
 from .journal import Journal
+from .places import MOST, Place, Places
+from .progress import Progress, Silent
+from .spending import acting_as
 
 __all__ = ["Budget", "JournaledModel", "connected", "require_limit", "respond"]
+
+
+IN_THIS_PROCESS = 64
+"""Calls in flight to what is no endpoint, and episodes under way where there is none, if nothing else is said."""
 
 
 def require_limit(limit: float | None) -> None:
@@ -47,6 +54,9 @@ class Budget:
         """Calls whose price is unknown."""
         self.usage = Usage()
         """Tokens of this start of the run."""
+        self.in_flight = 0
+        """Promised tries that are being made."""
+        self._waiting: list[asyncio.Future[None]] = []
 
     def reserve(self, dollars: float | None, what: str, shared: list[int]) -> float:
         """Promise the worst case of a call; raises BudgetExceeded when that could cross the limit.
@@ -69,11 +79,31 @@ class Budget:
         if crosses:
             raise BudgetExceeded(
                 f"the next call to {what} could cost ${dollars:.4f} and cross the limit of ${self.limit:.2f} "
-                f"(${self.spent:.4f} spent, calls under way not counted in that); what is finished is kept: repeat the "
-                "command with a higher --cost-limit"
+                f"(${self.spent:.4f} spent; not counted in that are calls under way, and tries whose reply was lost); "
+                "what is finished is kept: repeat the command with a higher --cost-limit"
             )
         self.promised += dollars
         return dollars
+
+    async def one_has_landed(self) -> None:
+        """Wait until a try that is in flight ends: most cost far less than what was promised for them."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def landed(self) -> None:
+        """A promised try has ended, and its promise is settled."""
+        self.in_flight -= 1
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def take_back(self, promised: float, shared: list[int]) -> None:
+        """The last try that was promised cost nothing."""
+        self.promised -= promised
+        if self.shared is not None and shared:
+            self.shared.take_back([shared.pop()])
 
     def stored(self, shared: list[int]) -> None:
         """The call is in the journal, or will never be: its promises are taken back."""
@@ -82,7 +112,7 @@ class Budget:
             shared.clear()
 
     def settle(self, promised: float, usage: Usage | None) -> None:
-        """Replace a promise by what the call cost; ``usage`` is None when it failed."""
+        """Replace a promise by what the call cost; ``usage`` is None when it cost nothing."""
         self.promised -= promised
         if usage is None:
             return
@@ -102,11 +132,15 @@ class JournaledModel(Model):
     journal : where its calls are kept.
     budget : what they count against.
     places : the limit on calls in flight to its endpoint.
+    progress : told of tries that are made again.
     """
 
-    def __init__(self, model: Model, journal: Journal, budget: Budget, places: asyncio.Semaphore) -> None:
+    def __init__(
+        self, model: Model, journal: Journal, budget: Budget, places: Places, progress: Progress | None = None
+    ) -> None:
         super().__init__(model.name)
         self.model, self.journal, self.budget, self.places = model, journal, budget, places
+        self.progress = progress or Silent()
         self.scores_options = model.scores_options
         self._identity = model.describe()
 
@@ -117,38 +151,13 @@ class JournaledModel(Model):
         return self.model.price(usage)
 
     async def complete(self, call: ModelCall) -> Completion:
-        shared: list[int] = []
+        key, shared = call.key(self._identity), list[int]()
 
         async def produce() -> dict[str, Any]:
-            async with self.places:
-                if self.journal.stopping:  # nobody waits for it any more, and it is not paid for yet
-                    raise asyncio.CancelledError
-                # A token is at least a byte, so bytes are the worst case of a prompt.
-                texts = [text for message in call.messages for text in message.values()]
-                largest = sum(len(text.encode("utf-8", "surrogatepass")) + 8 for text in texts)
-                worst = self.price(Usage(1, largest, call.max_tokens)) if self.budget.limit is not None else 0.0
-                promised, paid = self.budget.reserve(worst, self.name, shared), None
-
-                def again(so_far: Usage) -> None:
-                    nonlocal promised, paid
-                    paid = so_far
-                    promised += self.budget.reserve(worst, self.name, shared)
-
-                try:
-                    completion = await self.model.complete(replace(call, before_retry=again))
-                    paid = completion.usage
-                except ContextTooLong:  # cost nothing, and a shorter prompt is made of it
-                    raise
-                except ModelError as failure:
-                    # Stored like a reply: whoever else asks the same is told the same, and pays nothing.
-                    paid = failure.usage
-                    return {"failure": str(failure), "dollars": paid.dollars if paid else 0.0}
-                finally:
-                    self.budget.settle(promised, paid)
-            return {"completion": completion.to_dict(), "dollars": completion.usage.dollars}
+            return await _Making(self, call, key, shared).result()
 
         try:
-            value = await self.journal.once(call.key(self._identity), self.name, produce)
+            value = await self.journal.once(key, self.name, produce)
         except Exception:  # not where it is given up: it may be made all the same, and is counted until the end
             self.budget.stored(shared)
             raise
@@ -158,16 +167,22 @@ class JournaledModel(Model):
         return Completion.from_dict(value["completion"])
 
     async def score(self, call: ScoreCall) -> Scores:
+        key = call.key(self._identity)
+
         async def produce() -> dict[str, Any]:
             # Only local models score texts, and they cost nothing; the limit on calls in flight holds all the same.
-            async with self.places:
-                if self.journal.stopping:
-                    raise asyncio.CancelledError
+            with self.journal.given_up_freely(key):
+                place = await self.places.take()
+            try:
+                self.journal.spending.asked(self.name, call.messages)
                 scores = await self.model.score(call)
-                self.budget.settle(0.0, scores.usage)
+            finally:
+                self.places.give_back(place)
+            self.budget.settle(0.0, scores.usage)
+            self.journal.spending.paid(self.name, scores.usage)
             return {"scores": scores.to_dict(), "dollars": scores.usage.dollars}
 
-        return Scores.from_dict((await self.journal.once(call.key(self._identity), self.name, produce))["scores"])
+        return Scores.from_dict((await self.journal.once(key, self.name, produce))["scores"])
 
     def require(self) -> None:
         self.model.require()
@@ -179,19 +194,160 @@ class JournaledModel(Model):
         await self.model.close()
 
 
-def connected(agents: Mapping[str, Agent], journal: Journal, budget: Budget, connections: int) -> dict[str, Agent]:
-    """The agents by name, their models' calls journaled, budgeted and limited by endpoint."""
-    places: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(connections))
+def connected(
+    agents: Mapping[str, Agent],
+    journal: Journal,
+    budget: Budget,
+    connections: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Agent], int]:
+    """The agents by name, their models' calls journaled, budgeted and limited; and how many episodes go on at once.
+
+    Parameters
+    ----------
+    agents : by name.
+    journal, budget : see :class:`JournaledModel`.
+    connections : calls in flight to an endpoint; None to find out.
+    progress : told of tries that are made again.
+    """
+    endpoints: dict[str, Places] = {}
+    here: dict[str, Places] = {}
 
     def connect(agent: Agent) -> Agent:
         if isinstance(agent, CompositeAgent):
             return agent.with_members([connect(member) for member in agent.members])
         if isinstance(agent, LanguageModelAgent):
-            endpoint = str(agent.model.describe().get("base_url", agent.model.name))
-            return agent.with_model(JournaledModel(agent.model, journal, budget, places[endpoint]))
+            model = agent.model
+            address = model.describe().get("base_url")
+            if address is None:
+                places = here.setdefault(model.name, Places(connections or IN_THIS_PROCESS))
+            else:
+                places = endpoints.setdefault(str(address), Places(connections))
+            return agent.with_model(JournaledModel(model, journal, budget, places, progress))
         return agent
 
-    return {name: connect(agent) for name, agent in agents.items()}
+    made = {name: connect(agent) for name, agent in agents.items()}
+    return made, connections or (MOST if endpoints else IN_THIS_PROCESS)
+
+
+def _without(usage: Usage | None, earlier: Usage | None) -> Usage | None:
+    """What is left of a call's usage when that of its earlier tries is settled."""
+    if usage is None or earlier is None:
+        return usage
+    known = usage.dollars is not None and earlier.dollars is not None
+    return replace(
+        usage,
+        input_tokens=usage.input_tokens - earlier.input_tokens,
+        output_tokens=usage.output_tokens - earlier.output_tokens,
+        dollars=(usage.dollars or 0.0) - (earlier.dollars or 0.0) if known else None,
+    )
+
+
+class _Making:
+    """One call as it is made: its place, what is promised for it, and its tries.
+
+    Each try is promised before it is made, and has a place while it is in flight; between tries the place is
+    somebody else's.
+    """
+
+    def __init__(self, model: JournaledModel, call: ModelCall, key: str, shared: list[int]) -> None:
+        self.model, self.call, self.key, self.shared = model, call, key, shared
+        self.budget, self.places, self.spending = model.budget, model.places, model.journal.spending
+        self.worst: float | None = 0.0
+        if self.budget.limit is not None:
+            # A token is at least a byte, so bytes are the worst case of a prompt.
+            texts = [text for message in call.messages for text in message.values()]
+            largest = sum(len(text.encode("utf-8", "surrogatepass")) + 8 for text in texts)
+            self.worst = model.price(Usage(1, largest, call.max_tokens))
+        self.promised = 0.0
+        self.place: Place | None = None
+        self.flies = False
+        self.paid: Usage | None = None
+        """What replies that could not be used have cost so far; that is settled already."""
+
+    async def result(self) -> dict[str, Any]:
+        """What the journal is to keep of the call."""
+        usage: Usage | None = None
+        try:
+            await self._begin()
+            self.spending.asked(self.model.name, self.call.messages)
+            completion = await self.model.model.complete(replace(self.call, between_tries=self._between))
+            usage = completion.usage
+            assert self.place is not None
+            self.places.kept_up(self.place, self.model.name, None if usage.retries else usage.output_tokens)
+        except ContextTooLong:  # cost nothing, and a shorter prompt is made of it
+            raise
+        except ModelError as failure:
+            # Stored like a reply: whoever else asks the same is told the same, and pays nothing.
+            usage = failure.usage
+            if failure.failed is not None:
+                self._failed(failure.failed)
+            self.spending.paid(self.model.name, usage, failed=True)
+            return {"failure": str(failure), "dollars": usage.dollars if usage else 0.0}
+        except BudgetExceeded:
+            if self.paid is not None:
+                self.spending.paid(self.model.name, self.paid, failed=True)
+                await self.model.journal.keep_paid(self.key, self.model.name, self.paid.dollars)
+            raise
+        finally:
+            self.budget.settle(self.promised, _without(usage, self.paid))
+            self._give_back()
+        self.spending.paid(self.model.name, usage)
+        return {"completion": completion.to_dict(), "dollars": usage.dollars}
+
+    async def _begin(self) -> None:
+        """Wait for a place, and promise the try; a call that has cost something is no longer given up."""
+        while True:
+            with self._given_up_freely():
+                self.place = await self.places.take()
+            try:
+                self.promised += self.budget.reserve(self.worst, self.model.name, self.shared)
+            except BudgetExceeded:
+                self._give_back()
+                if not self.budget.in_flight:  # there is nothing that could still turn out to be cheaper
+                    raise
+                with self._given_up_freely():
+                    await self.budget.one_has_landed()
+            else:
+                self.budget.in_flight += 1
+                self.flies = True
+                return
+
+    @asynccontextmanager
+    async def _between(self, failed: FailedTry) -> AsyncIterator[None]:
+        self.spending.repeated(self.model.name, failed.reason)
+        self.model.progress.retried(self.spending.retries)
+        if failed.paid is not None:
+            self.paid = (self.paid or Usage()) + failed.paid
+            self.budget.settle(self.worst or 0.0, failed.paid)
+            self.promised -= self.worst or 0.0
+        self._failed(failed)
+        self._give_back()
+        with self._given_up_freely():
+            yield
+        await self._begin()
+
+    def _failed(self, failed: FailedTry) -> None:
+        """Take note of a try that failed, whose place the call has still."""
+        assert self.place is not None
+        if failed.crowded:
+            self.places.crowded(self.place, failed.wait)
+        if failed.paid is None:
+            self.promised -= self.worst or 0.0
+            # It may be billed though its reply never came: then what it could cost stays promised to the end.
+            if not failed.lost:
+                self.budget.take_back(self.worst or 0.0, self.shared)
+
+    def _given_up_freely(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.paid is not None else self.model.journal.given_up_freely(self.key)
+
+    def _give_back(self) -> None:
+        if self.place is not None:
+            place, self.place = self.place, None
+            self.places.give_back(place)
+        if self.flies:
+            self.flies = False
+            self.budget.landed()
 
 
 @overload
@@ -212,7 +368,8 @@ async def respond(agent: Agent, request: Speak | Choose, journal: Journal) -> Sp
         return await agent.consult(request, ask)
     # A person is asked in the very task that the episode runs in: LangGraph's interrupt() knows it by its context.
     if agent.asks_people or agent.journals_calls:
-        return await agent.respond(request)
+        with acting_as(request.view.role):
+            return await agent.respond(request)
 
     async def produce() -> dict[str, Any]:
         reply = await agent.respond(request)

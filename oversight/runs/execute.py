@@ -19,6 +19,7 @@ from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, write_json
 from .moderator import play_episode
 from .people import People
+from .places import next_in_turn
 from .plan import Episode, Plan, Scheduling
 from .progress import Progress, Silent
 from .session import SessionOptions, Sitting, alone, checkpointer
@@ -48,8 +49,9 @@ async def execute(
     plan: Plan,
     log_dir: Path,
     *,
-    connections: int = 64,
+    connections: int | None = None,
     cost_limit: float | None = None,
+    episode_timeout: float | None = None,
     retry_failed: bool = False,
     progress: Progress | None = None,
     command: Sequence[str] = (),
@@ -61,8 +63,10 @@ async def execute(
     ----------
     plan : what to do.
     log_dir : the run directory; made if missing.
-    connections : most calls in flight to one endpoint, and most episodes under way.
+    connections : most calls in flight to one endpoint, and most episodes under way; None for as many calls as the
+        endpoint keeps up with.
     cost_limit : dollars, over all starts of the run.
+    episode_timeout : seconds after which an episode is given up as unscored; None for no limit.
     retry_failed : whether unscored episodes are owed again.
     progress : told what happens; silent by default.
     command : the words of the command line, kept with the run.
@@ -97,7 +101,7 @@ async def execute(
             shared=directory.journal if together else None,
             holder=session.person,
         )
-        agents = connected(plan.agents, directory.journal, budget, connections)
+        agents, at_once = connected(plan.agents, directory.journal, budget, connections, progress)
         cast = {name for _, casts in plan.entries for cast in casts for one in cast.values() for name in one}
         measured = {name for name, agent in plan.agents.items() if not agent.asks_people and not agent.is_composite}
         names = sorted(cast & measured)
@@ -123,13 +127,15 @@ async def execute(
                         yield episode
 
             async def play(episodes: Iterable[Episode], heard: Heard | None = None) -> None:
-                await _play_all(owed(episodes), plan, cascades, directory, budget, connections, progress, heard)
+                await _play_all(
+                    owed(episodes), plan, cascades, directory, budget, at_once, episode_timeout, progress, heard
+                )
 
             human_budget = _human_budget(plan, directory.path, session)
             held = plan.asks_people or human_budget is not None
             cascades = Cascades(plan, agents, directory.path, held)
             if held:
-                await _play_with_people(plan, cascades, directory, owed, session, human_budget, connections, progress)
+                await _play_with_people(plan, cascades, directory, owed, session, human_budget, at_once, progress)
                 _keep_solo(plan, directory)
                 return
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
@@ -199,7 +205,7 @@ async def _play_with_people(
     owed: Callable[[Iterable[Episode]], Iterator[Episode]],
     session: SessionOptions,
     budget: int | None,
-    connections: int,
+    at_once: int,
     progress: Progress,
 ) -> None:
     """Hold a session at the terminal; machines play their episodes, and their turns in the others, behind it."""
@@ -213,15 +219,15 @@ async def _play_with_people(
             people.keep_setting("items", sum(bool(plan.people_in(episode)) for episode in episodes))
             try:
                 if cascades.names:
-                    await _advance_all(sitting, list(cascades.episodes()), connections, progress)
+                    await _advance_all(sitting, list(cascades.episodes()), at_once, progress)
                     cascades.calibrate()
                 if cascades.names and budget is not None:
-                    await _advance_all(sitting, episodes, connections, progress)
+                    await _advance_all(sitting, episodes, at_once, progress)
                     await sitting.escalate(budget)
                 if session.prepare_only:
-                    await _advance_all(sitting, episodes, connections, progress)
+                    await _advance_all(sitting, episodes, at_once, progress)
                 elif plan.asks_people:
-                    await _hold(sitting, [one for one in episodes if not plan.people_in(one)], connections, progress)
+                    await _hold(sitting, [one for one in episodes if not plan.people_in(one)], at_once, progress)
             finally:
                 await sitting.stop()
     except sqlite3.Error as error:
@@ -233,10 +239,10 @@ async def _play_with_people(
         people.close()
 
 
-async def _hold(sitting: Sitting, machines: Sequence[Episode], connections: int, progress: Progress) -> None:
+async def _hold(sitting: Sitting, machines: Sequence[Episode], at_once: int, progress: Progress) -> None:
     """The session itself, with the machines' own episodes played behind it and, unless it is stopped, to their end."""
     session = sitting.options
-    behind = asyncio.create_task(_advance_all(sitting, machines, connections, Silent()))
+    behind = asyncio.create_task(_advance_all(sitting, machines, at_once, Silent()))
     try:
         async with session.front or _terminal(session.plain) as front:
             ended = await sitting.hold(front)
@@ -249,7 +255,7 @@ async def _hold(sitting: Sitting, machines: Sequence[Episode], connections: int,
         await asyncio.gather(behind, return_exceptions=True)
 
 
-async def _advance_all(sitting: Sitting, episodes: Sequence[Episode], connections: int, progress: Progress) -> None:
+async def _advance_all(sitting: Sitting, episodes: Sequence[Episode], at_once: int, progress: Progress) -> None:
     """Let episodes go on as far as they go without people, so many at a time."""
     owed = [episode for episode in episodes if episode.id not in sitting.directory.finished]
     waiting = iter(owed)
@@ -262,7 +268,7 @@ async def _advance_all(sitting: Sitting, episodes: Sequence[Episode], connection
     if owed:
         progress.start(len(owed), len(episodes) - len(owed))
         try:
-            await _until_one_fails([worker() for _ in range(min(connections, len(owed)))])
+            await _until_one_fails([worker() for _ in range(min(at_once, len(owed)))])
         finally:
             progress.stop()
 
@@ -366,15 +372,19 @@ async def _play_all(
     cascades: Cascades,
     directory: RunDirectory,
     budget: Budget,
-    connections: int,
+    at_once: int,
+    timeout: float | None,
     progress: Progress,
     heard: Heard | None = None,
 ) -> None:
     async def worker() -> None:
         for episode in waiting:
+            next_in_turn()
             compiled = plan.compiled_for(episode)
             agents = cascades.of(episode)
-            record = await play_episode(episode, compiled, plan.arena, agents, directory.journal, plan.seed)
+            record = await play_episode(
+                episode, compiled, plan.arena, agents, directory.journal, plan.seed, timeout=timeout
+            )
             if episode.recording is not None:
                 record["recording"] = episode.recording.mark()
             await directory.add(record)
@@ -382,7 +392,7 @@ async def _play_all(
                 heard(record)
             progress.finished(record, budget.spent, budget.usage, budget.unknown)
 
-    await _until_one_fails([worker() for _ in range(connections)])
+    await _until_one_fails([worker() for _ in range(at_once)])
 
 
 async def _until_one_fails(work: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunDirectoryError
 from .durable import GroupCommit
+from .spending import Spend, Spending
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "read_spending"]
 
 Produce = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -40,6 +46,15 @@ CREATE TABLE IF NOT EXISTS promises (   -- what calls in flight could cost, wher
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+_STARTS = """
+CREATE TABLE IF NOT EXISTS starts (     -- what each start of the run that called models has spent
+    id INTEGER PRIMARY KEY, spending TEXT NOT NULL
+)
+"""
+
+_SECONDS_LATE = 1.0
+"""How old the account of a start may be: writing it with every call would cost more than the call's own row."""
+
 Write = tuple[str, tuple[Any, ...]]
 """A statement and its values."""
 
@@ -51,6 +66,22 @@ SET value = excluded.value, dollars = calls.dollars + excluded.dollars, refused 
 WHERE calls.refused = 1
 """
 _REFUSE = "UPDATE calls SET refused = 1 WHERE key = ?"
+
+
+@dataclass(eq=False)
+class _UnderWay:
+    """A call that is being made.
+
+    Parameters
+    ----------
+    task : makes it.
+    wanted : how many wait for it.
+    given_up_freely : whether nothing is lost if it is not made.
+    """
+
+    task: asyncio.Task[dict[str, Any]]
+    wanted: int = 0
+    given_up_freely: bool = False
 
 
 class Journal:
@@ -74,12 +105,17 @@ class Journal:
             self._read.execute("PRAGMA journal_mode=WAL")
             self._read.execute(_SCHEMA)
             self._read.execute(_PROMISES)
+            self._read.execute(_STARTS)
             self._read.execute("SELECT key, what, value, dollars, refused FROM calls LIMIT 1")
         except sqlite3.Error as error:
             raise RunDirectoryError(f"{path}: cannot be used as the journal: {error}") from None
         self._write_connection: sqlite3.Connection | None = None
         self._writer: GroupCommit[Write] = GroupCommit(self._store, "journal")
-        self._under_way: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._under_way: dict[str, _UnderWay] = {}
+        self.spending = Spending()
+        """What this start of the run spends; kept with the calls, at most a second late."""
+        self._start: int | None = None
+        self._spending_kept = -math.inf
         self.stopping = False
         """Whether the run is ending, so that no call is to be begun."""
         self.made = 0
@@ -102,19 +138,47 @@ class Journal:
         produce : makes the call; its result is JSON values, with its cost as ``dollars``, and with ``failure``
             where the call failed for good.
         """
-        stored = self.get(key)
-        if stored is not None:
-            self.served += 1
-            return stored
-        task = self._under_way.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._make(key, what, produce))
-            self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
-        else:
-            self.served += 1
-        # The call belongs to all who wait for it: one that is cancelled leaves it to the others.
-        return await asyncio.shield(task)
+        while True:
+            stored = self.get(key)
+            if stored is not None:
+                self.served += 1
+                return stored
+            call = self._under_way.get(key)
+            if call is None or call.task.cancelled():
+                call = _UnderWay(asyncio.get_running_loop().create_task(self._make(key, what, produce)))
+                self._under_way[key] = call
+                call.task.add_done_callback(partial(self._ended, key, call))
+            else:
+                self.served += 1
+            call.wanted += 1
+            try:
+                # The call belongs to all who wait for it: one that is cancelled leaves it to the others.
+                return await asyncio.shield(call.task)
+            except asyncio.CancelledError:
+                asking = asyncio.current_task()
+                if self.stopping or not call.task.cancelled() or (asking is not None and asking.cancelling()):
+                    raise
+                # Those who came first gave it up at the same moment.
+            finally:
+                call.wanted -= 1
+                if not call.wanted and call.given_up_freely:
+                    call.task.cancel()
+
+    def _ended(self, key: str, call: _UnderWay, _: object) -> None:
+        if self._under_way.get(key) is call:
+            del self._under_way[key]
+
+    @contextmanager
+    def given_up_freely(self, key: str) -> Iterator[None]:
+        """What a call is in while it waits and has cost nothing: it is not made if nobody wants it any more."""
+        call = self._under_way[key]
+        if self.stopping or not call.wanted:
+            raise asyncio.CancelledError
+        call.given_up_freely = True
+        try:
+            yield
+        finally:
+            call.given_up_freely = False
 
     async def _make(self, key: str, what: str, produce: Produce) -> dict[str, Any]:
         value = await produce()
@@ -125,6 +189,11 @@ class Journal:
         failed = int("failure" in value)
         await self._writer.put((_ADD, (key, what, text, value.get("dollars", 0.0), failed)))
         return value
+
+    async def keep_paid(self, key: str, what: str, dollars: float | None) -> None:
+        """Count what a call has cost that is not made to its end; when it is made again, that comes on top."""
+        value = json.dumps({"failure": "given up before it was answered"})
+        await self._writer.put((_ADD, (f"{key} given up", what, value, dollars, 1)))
 
     async def refuse(self, key: str) -> None:
         """Mark a stored result as of no use; returns when that is durable."""
@@ -142,6 +211,8 @@ class Journal:
             try:
                 for statement, values in rows:
                     connection.execute(statement, values)
+                if time.monotonic() > self._spending_kept + _SECONDS_LATE or not rows:
+                    self._keep_spending(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -151,6 +222,17 @@ class Journal:
             raise RunDirectoryError(
                 f"{self.path}: cannot be written: {error}; what was stored before is kept, repeat the command to go on"
             ) from None
+
+    def _keep_spending(self, connection: sqlite3.Connection) -> None:
+        """Write down what this start has spent so far, in the transaction that stores the calls."""
+        if not self.spending.lines:
+            return
+        text = self.spending.to_json()
+        if self._start is None:
+            self._start = connection.execute("INSERT INTO starts (spending) VALUES (?)", (text,)).lastrowid
+        else:
+            connection.execute("UPDATE starts SET spending = ? WHERE id = ?", (text, self._start))
+        self._spending_kept = time.monotonic()
 
     def spent(self) -> float:
         """Dollars of all stored calls with a known price."""
@@ -192,13 +274,40 @@ class Journal:
         """Let calls under way finish and be stored: they are paid for.  Calls that wait for a place are given up."""
         self.stopping = True
         while self._under_way:
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+            calls = list(self._under_way.values())
+            for call in calls:
+                if call.given_up_freely:
+                    call.task.cancel()
+            await asyncio.gather(*(call.task for call in calls), return_exceptions=True)
+            await asyncio.sleep(0)  # until it is noted that they have ended
 
     async def close(self) -> None:
         """Let calls under way finish and be stored, then close the file."""
         await self.drain()
         self._writer.close()
+        if self.spending.lines:
+            self._store(())
         self._read.close()
         if self._write_connection is not None:
             self._write_connection.close()
             self._write_connection = None
+
+
+def read_spending(path: Path) -> list[list[Spend]]:
+    """What each start of a run has spent by role and model, oldest first; starts that called no model left out.
+
+    Raises
+    ------
+    RunDirectoryError
+        if the file is there and cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'starts'").fetchone():
+                return []  # made by an earlier version
+            rows = connection.execute("SELECT spending FROM starts ORDER BY id").fetchall()
+    except sqlite3.Error as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
+    return [[Spend.from_dict(line) for line in json.loads(text)] for (text,) in rows]

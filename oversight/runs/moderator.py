@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -885,19 +886,25 @@ async def play_episode(
     seed: int,
     thread: Thread | None = None,
     replies: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
 ) -> dict[str, Any]:
     """Play an episode and give its record.
 
-    A turn that fails makes the episode unscored, with the reason and the turns that were taken; it never
-    becomes a verdict.  Raises :class:`Waiting` where a person is to be asked first; see
+    A turn that fails, or more than ``timeout`` seconds, makes the episode unscored, with the reason and the turns
+    that were taken; it never becomes a verdict.  Raises :class:`Waiting` where a person is to be asked first; see
     :meth:`CompiledProtocol.play` for ``thread`` and ``replies``.
     """
     moderator = EpisodeModerator(episode, compiled, arena, agents, journal, seed)
     started = time.perf_counter()
     try:
-        turns = await compiled.play(moderator, thread, replies)
+        async with asyncio.timeout(timeout) as bound:
+            turns = await compiled.play(moderator, thread, replies)
         verdict = compiled.verdict(turns)
-    except TurnFailed as failure:
+    except (TurnFailed, TimeoutError) as failure:
+        if isinstance(failure, TimeoutError):
+            if not bound.expired():
+                raise
+            failure = TurnFailed(f"not finished within {timeout:g} s: raise --episode-timeout, or leave it out")
         rank = {name: index for index, name in enumerate(compiled.unrolled.instances)}
         turns = sorted(moderator.taken, key=lambda turn: rank[turn.step])
         verdict = Verdict(None, reason=str(failure))
@@ -936,12 +943,7 @@ async def play_episode(
         "judge_score": score,
         "switched": [turn.seat for turn in turns if any(note.startswith(ARGUED_FOR_ANOTHER) for note in turn.notes)],
         "turns": [turn.to_dict() for turn in turns],
-        "usage": {
-            "calls": total.calls,
-            "input_tokens": total.input_tokens,
-            "output_tokens": total.output_tokens,
-            "dollars": total.dollars,
-        },
+        "usage": total.to_dict(),
         "seconds": round(time.perf_counter() - started + sum(turn.seconds for turn in turns), 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

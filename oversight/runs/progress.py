@@ -30,6 +30,9 @@ class Progress:
     def finished(self, record: Mapping[str, Any], spent: float, usage: Usage, unknown: int) -> None:
         """An episode is recorded.  ``spent`` dollars so far; ``unknown`` calls had no known price."""
 
+    def retried(self, tries: int) -> None:
+        """One more try of a call failed and is made again; how many there were in all."""
+
     def prepared(self, waits: bool) -> None:
         """The machines' turns of one more episode are played; whether it waits for a person now."""
 
@@ -38,6 +41,10 @@ class Progress:
 
 
 Silent = Progress
+
+
+def _retried(tries: int) -> str:
+    return "1 try repeated" if tries == 1 else f"{tries:,} tries repeated"
 
 
 def _spend(spent: float, usage: Usage, unknown: int) -> str:
@@ -59,7 +66,7 @@ class Lines(Progress):
 
     def __init__(self, console: Console, every: float = 10.0) -> None:
         self.console, self.every = console, every
-        self._total = self._done = self._unscored = 0
+        self._total = self._done = self._unscored = self._retries = 0
         self._begin = self._last = time.monotonic()
         self._text = ""
 
@@ -76,6 +83,14 @@ class Lines(Progress):
         self._done += 1
         self._unscored += record["status"] != "scored"
         self._text = _spend(spent, usage, unknown)
+        self._line_if_due()
+
+    def retried(self, tries: int) -> None:
+        self._retries = tries
+        if self._total:
+            self._line_if_due()
+
+    def _line_if_due(self) -> None:
         if time.monotonic() - self._last >= self.every:
             self._last = time.monotonic()
             self._line()
@@ -87,6 +102,8 @@ class Lines(Progress):
         parts = [f"{self._done}/{self._total} episodes", f"{rate:.1f}/s", f"{left:.0f} s left"]
         if self._unscored:
             parts.append(f"{self._unscored} unscored")
+        if self._retries:
+            parts.append(_retried(self._retries))
         self.note(", ".join([*parts, *([self._text] if self._text else [])]))
 
     def prepared(self, waits: bool) -> None:
@@ -123,6 +140,8 @@ class Live(Progress):
         self._unscored = 0
         self._begin = 0.0
         self._done = 0
+        self._retries = 0
+        self._spend = ""
 
     def note(self, message: str) -> None:
         self._bar.console.print(message, highlight=False, markup=False)
@@ -152,12 +171,20 @@ class Live(Progress):
     def finished(self, record: Mapping[str, Any], spent: float, usage: Usage, unknown: int) -> None:
         self._unscored += record["status"] != "scored"
         self._done += 1
-        extra = [text for text in (_spend(spent, usage, unknown),) if text]
-        if self._unscored:
-            extra.insert(0, f"{self._unscored} unscored")
+        self._spend = _spend(spent, usage, unknown)
         if self._task is not None:
             rate = self._done / max(time.monotonic() - self._begin, 1e-9)
-            self._bar.update(self._task, advance=1, rate=f"{rate:.1f}/s", extra=", ".join(extra))
+            self._bar.update(self._task, advance=1, rate=f"{rate:.1f}/s", extra=self._extra())
+
+    def retried(self, tries: int) -> None:
+        self._retries = tries
+        if self._task is not None:
+            self._bar.update(self._task, extra=self._extra())
+
+    def _extra(self) -> str:
+        unscored = f"{self._unscored} unscored" if self._unscored else ""
+        retried = _retried(self._retries) if self._retries else ""
+        return ", ".join(filter(None, [unscored, retried, self._spend]))
 
     def prepared(self, waits: bool) -> None:
         self._done += 1

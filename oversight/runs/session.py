@@ -31,6 +31,7 @@ from .directory import RunDirectory
 from .feedback import feedback_for
 from .moderator import play_episode
 from .people import People
+from .places import next_in_turn
 from .plan import Episode, Plan
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class Sitting:
     async def advance(self, episode: Episode, replies: Mapping[str, Any] | None = None) -> Held | None:
         """Let an episode go on until it waits for somebody or ends; None where it has ended."""
         self.held.pop(episode.id, None)
+        next_in_turn()
         async with self._alone(episode):
             self.directory.refresh()
             if self.directory.finished.get(episode.id) is not None:

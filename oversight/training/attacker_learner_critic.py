@@ -320,7 +320,7 @@ class _Work:
         self.journal = Journal(self.folder.path / "journal.sqlite", retry_refused=True)
         try:
             budget = Budget(cost_limit, self.journal.spent())
-            self.agents = connected(agents, self.journal, budget, connections)
+            self.agents, _ = connected(agents, self.journal, budget, connections)
             try:
                 finished = {(one["critic"], one["seed"], one["round"]): one for one in self.folder.results}
                 loops = [(critic, seed) for seed in range(self.settings.seeds) for critic in self.who["critic"]]
