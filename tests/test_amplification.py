@@ -207,7 +207,7 @@ def test_sizes_are_powers_that_take_as_many_halvings():
 
 
 def _words(folder):
-    options = [word for name, value in {**BRIEF, "steps": 200}.items() for word in (f"--{name}", str(value))]
+    options = [word for name, value in {**BRIEF, "steps": 120}.items() for word in (f"--{name}", str(value))]
     return ["train", "amplification", *options, "--log-dir", str(folder)]
 
 
@@ -216,7 +216,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path):
     code = "import sys; from oversight.cli import main; sys.exit(main(sys.argv[1:]))"
     killed = tmp_path / "killed"
     results = killed / "results.jsonl"
-    for wanted in (5, 31):
+    for wanted in (5, 19):
         process = subprocess.Popen(
             [sys.executable, "-c", code, *_words(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

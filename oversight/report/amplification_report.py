@@ -82,8 +82,9 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _cell(estimate: Estimate) -> str:
-    mean, low, high = (100 * one for one in (estimate.mean, estimate.low, estimate.high))
-    return f"{mean:.1f} ({low:.0f}–{high:.0f})"
+    # Rounded outwards, so that no mean stands outside its interval.
+    low, high = math.floor(100 * estimate.low), math.ceil(100 * estimate.high)
+    return f"{100 * estimate.mean:.1f} ({low}–{high})"
 
 
 def plot_amplification(result: Amplification, path: str | Path) -> None:
