@@ -123,7 +123,7 @@ class Imitator(nn.Module):
 
     def __init__(self, points: int, largest: int, width: int) -> None:
         super().__init__()
-        self.points = nn.Embedding(points + 1, width)  # the last one stands for "no answer"
+        self.points = nn.Embedding(points, width)
         self.powers = nn.Embedding(largest + 1, width)
         self.stages = nn.Embedding(STAGES, width)
         self.normal = nn.LayerNorm(width)
@@ -138,12 +138,13 @@ class Imitator(nn.Module):
 
         ``answers`` to the two sub-questions are permutations × questions × 2; the number of points where there is none.
         """
-        embedded = self.normal(self.points.weight)
-        keys = embedded[:-1]
+        keys = self.normal(self.points.weight)
         powers = self.powers(questions.powers)
         read = self.reading(torch.cat([powers, self.stages.weight[stage].expand_as(powers)], dim=-1))
-        before = torch.cat([embedded[questions.starts].unsqueeze(-2), embedded[answers]], dim=-2)
-        chosen = (functional.softmax(self.choosing(read), dim=-1).unsqueeze(-1) * before).sum(-2)
+        before = torch.cat([questions.starts.unsqueeze(-1), answers], dim=-1)
+        missing = before == len(keys)
+        weights = functional.softmax(self.choosing(read).masked_fill(missing, -math.inf), dim=-1)
+        chosen = (weights.unsqueeze(-1) * keys[before.masked_fill(missing, 0)]).sum(-2)
         found = self.look_up(chosen, keys, keys[questions.images])
         gate = self.gate(torch.cat([read, chosen, found], dim=-1))
         state = torch.lerp(chosen, found, torch.sigmoid(gate))
