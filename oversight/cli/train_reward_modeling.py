@@ -57,7 +57,9 @@ def reward_modeling(words: Sequence[str]) -> int:
     how.add_argument(
         "--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)"
     )
-    how.add_argument("--plot", metavar="PATH", help="a .png or .svg of the Goodhart curves")
+    how.add_argument(
+        "--plot", metavar="PATH", help="a .png or .svg of the Goodhart curves (default: goodhart.png in the folder)"
+    )
     how.add_argument("--json", action="store_true", help="print every number as JSON, and nothing else")
     who = parser.add_argument_group("where a person judges")
     who.add_argument("--as", dest="person", default="", metavar="NAME", help="who sits here, by the name in the record")
@@ -65,8 +67,10 @@ def reward_modeling(words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     import json
 
+    from ..errors import MissingExtra
     from ..report.reward_modeling_report import plot_reward_modeling, print_reward_modeling
     from ..report.terminal import console, error_console, safe
+    from ..runs.directory import write_json
     from ..runs.session import SessionOptions
     from ..training.progress import training_progress
     from ..training.reward_modeling import reward_modeling as trained
@@ -81,15 +85,24 @@ def reward_modeling(words: Sequence[str]) -> int:
         command=["train", "reward_modeling", *words],
         **{name: getattr(arguments, name) for name in _SETTINGS},
     )
-    if arguments.plot and result.waiting is None:
-        plot_reward_modeling(result, arguments.plot)
+    plot = ""
+    if result.waiting is None:
+        write_json(result.folder / "levels.json", result.to_json())
+        plot = arguments.plot or str(result.folder / "goodhart.png")
+        try:
+            plot_reward_modeling(result, plot)
+        except MissingExtra as missing:  # the numbers are there without it
+            if arguments.plot:
+                raise
+            error_console().print(safe(str(missing)), soft_wrap=True)
+            plot = ""
     if arguments.json and result.waiting is None:
         print(json.dumps(result.to_json(), indent=2, allow_nan=False))
         return 0
     out = console()
     print_reward_modeling(result, out)
-    if arguments.plot and result.waiting is None:
-        out.print(safe(f"drawn in {arguments.plot}"), soft_wrap=True)
+    if plot:
+        out.print(safe(f"drawn in {plot}"), soft_wrap=True)
     return 0
 
 
