@@ -36,7 +36,7 @@ from scipy import stats
 from oversight.agents import Agent
 from oversight.errors import CannotSpeak, ConfigurationError, TurnFailed, UnknownName
 from oversight.identity import digest, seed_from, source_digest
-from oversight.protocols.doubly_efficient import ANSWER, CLAIM, OVER, DoublyEfficient, Parameters
+from oversight.protocols.doubly_efficient import ANSWER, CLAIM, MOST_STEPS, OVER, DoublyEfficient, Parameters
 from oversight.questions import Arena, Question
 from oversight.requests import Choice, Choose, Speak, Speech
 from oversight.views import View
@@ -421,10 +421,12 @@ class Verifier(Agent):
             return Choice({answer.label: 1 / len(view.answers) for answer in view.answers}, "engine")
         computation, bits = Computation.of(view), drawn(view)
         if not said(view, "Referee").endswith(OVER):
-            raise TurnFailed(
-                f"the computation has {computation.steps} steps and the game was broken off: give --most-steps "
-                f"{computation.steps} or more"
+            enough = (
+                f"give --most-steps {computation.steps} or more"
+                if computation.steps <= MOST_STEPS
+                else f"a run plays {MOST_STEPS} at most, so give the arena fewer --steps"
             )
+            raise TurnFailed(f"the computation has {computation.steps} steps and the game was broken off: {enough}")
         if ANSWER.read(said(view, "Challenger"))[0][1].lower() == "accept":
             return decided(view, bits[-1], 0)
         draw = np.random.default_rng(request.seed)

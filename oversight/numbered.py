@@ -1,14 +1,21 @@
-"""Numbered lines: the parts of a question that was split, and the steps of an argument that is checked."""
+"""What stands in lines: the parts of a question that was split, the steps of an argument, a stated answer.
+
+Every reader takes time in proportion to the text, whatever that is.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-__all__ = ["ArgumentStep", "read_parts", "read_steps"]
+__all__ = ["TRIES", "ArgumentStep", "read_answer", "read_parts", "read_steps", "values_of"]
 
 _NUMBERED = re.compile(r"(?:step\s+)?\(?([0-9]{1,3})[.):]\s+(.+)", re.IGNORECASE)
-_RESTS_ON = re.compile(r"(.*?)\s*\[\s*((?:[0-9]{1,3}(?:\s*,\s*[0-9]{1,3})*)?)\s*\]\s*\.?", re.DOTALL)
+TRIES = 2
+"""How often lines are asked for that cannot be read."""
+
+_EMPHASIS = " \t*_`"
+"""What stands around words in the markup that models write."""
 
 
 class ArgumentStep(NamedTuple):
@@ -22,6 +29,53 @@ class ArgumentStep(NamedTuple):
 
     text: str
     rests_on: tuple[int, ...]
+
+
+def values_of(name: str, text: str) -> list[str]:
+    """What stands behind ``name:`` in the lines that begin so, emphasis left out; empty ones too are left out.
+
+    Examples
+    --------
+    >>> values_of("Answer", "**Answer:** 14\\nAnswer:\\n> answer: no")
+    ['14', 'no']
+    """
+    found = []
+    for line in text.splitlines():
+        words = line.lstrip(f"{_EMPHASIS}>-")
+        match = re.match(rf"{name}[*_`]*:", words, re.IGNORECASE)
+        if match is not None and (value := words[match.end() :].strip(_EMPHASIS)):
+            found.append(value)
+    return found
+
+
+def read_answer(text: str) -> str | None:
+    """The answer of the last line ``Answer: ...``, or of a text of one line; None where there is none.
+
+    Examples
+    --------
+    >>> read_answer("Step 1: 3 + 4 = 7\\nAnswer: 7."), read_answer("7"), read_answer("I do not\\nknow.")
+    ('7', '7', None)
+    """
+    found = values_of("Answer", text)
+    if not found:
+        lines = [line for line in text.splitlines() if line.strip()]
+        found = lines if len(lines) == 1 else []
+    if not found:
+        return None
+    plain = found[-1].strip().rstrip(".").strip().replace("−", "-")
+    return re.sub(r"^(-?)0+(?=[0-9])", r"\1", plain) or None
+
+
+def _rests_on(words: str) -> tuple[str, tuple[int, ...] | None]:
+    """A step and the numbers in brackets at its end; None where it names none, and the words as they are."""
+    plain = words.rstrip().removesuffix(".").rstrip()
+    before, bracket, inner = plain.removesuffix("]").rpartition("[")
+    listed = [one.strip() for one in inner.split(",")] if inner.strip() else []
+    if not (plain.endswith("]") and bracket and before.strip()) or any(
+        not re.fullmatch("[0-9]{1,3}", one) for one in listed
+    ):
+        return words, None
+    return before.rstrip(), tuple(dict.fromkeys(map(int, listed)))
 
 
 def read_parts(text: str, most: int) -> tuple[list[str], str]:
@@ -82,10 +136,8 @@ def read_steps(text: str, most: int) -> tuple[list[ArgumentStep], str]:
         return [], f"it has {len(stated)} steps, more than {most}"
     steps: list[ArgumentStep] = []
     for number, words in enumerate(stated, start=1):
-        listed = _RESTS_ON.fullmatch(words)
-        text, rests_on = words, tuple(range(1, number))
-        if listed is not None and listed[1].strip():
-            text, rests_on = listed[1], tuple(dict.fromkeys(int(one) for one in re.findall("[0-9]+", listed[2])))
+        text, listed = _rests_on(words)
+        rests_on = tuple(range(1, number)) if listed is None else listed
         later = [one for one in rests_on if not 1 <= one < number]
         if later:
             return [], f"step {number} rests on step {later[0]}, which does not come before it"

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Arena", "Pairing", "Part", "Question", "take_answers"]
 
 
+NEITHER = "neither is right"
+"""Group of questions of which no answer is right; which one is called correct was drawn, and means nothing."""
+
+
 @dataclass(frozen=True)
 class Question:
     """A task item with a known correct answer and material that only some roles may see.

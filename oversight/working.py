@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .agents import Agent
-from .errors import ConfigurationError, TurnFailed
+from .errors import CannotSpeak, ConfigurationError, TurnFailed
 from .identity import seed_from
+from .numbered import read_answer
 from .requests import FAILS, HOLDS, Choice, Choose, Speak, Speech
 from .tree import Node, read_outline
 from .views import View
@@ -215,6 +216,8 @@ class BoundedAgent(Agent):
             return self._answer(request)
         if request.form == "critique":
             return self._critique(request)
+        if request.form == "queries":
+            raise CannotSpeak(f"{self.name} makes up no questions: cast somebody else as the attacker")
         working = self.working(view)
         if self.budget < working.units or view.position is None:
             steps = working.worked_out(self.budget)
@@ -342,12 +345,14 @@ class BoundedAgent(Agent):
             question, mark, _ = turn.text.rpartition("\nAnswer: ")
             if mark:
                 part = next((one for one in working.split() if working.asked(one) == question), None)
-                stated.update({} if part is None else {part: _solved(turn.text)[1]})
+                value = _whole(turn.text[len(question) + len(mark) :])
+                stated.update({} if part is None or value is None else {part: value})
             else:
                 stated.update(working.read(f"Step: {turn.text}"))
         last = view.turns[-1].text
         if last.startswith("Answer: "):
-            claimed = {working.goal: _solved(f"\n{last}")[1]}
+            value = _whole(last.removeprefix("Answer: "))
+            claimed = {} if value is None else {working.goal: value}
         else:
             claimed = working.read(f"Step: {last}")
         for about, value in claimed.items():
@@ -374,8 +379,14 @@ class BoundedAgent(Agent):
 
 def _answer_line(text: str) -> int | None:
     """The value of the last line ``Answer: 14``, or of a text that is a number and nothing else."""
-    found = re.findall(r"^(?:Answer:)?[ \t]*([-−]?[0-9]{1,400})[ \t]*\.?[ \t]*$", text, re.M)
-    return int(found[-1].replace("−", "-")) if found else None
+    found = read_answer(text)
+    return None if found is None else _whole(found)
+
+
+def _whole(text: str) -> int | None:
+    """A whole number; None where the text is none."""
+    plain = text.strip()
+    return int(plain.replace("−", "-")) if re.fullmatch(r"[-−]?[0-9]{1,400}", plain) else None
 
 
 def _mended(
@@ -407,9 +418,10 @@ def _fault(steps: Sequence[str], values: Mapping[str, int], goal: str) -> str:
 def _solved(text: str) -> tuple[str, int]:
     """The question and the value of a part that was solved; a value that is no number fails the turn."""
     question, _, answer = text.rpartition("\nAnswer: ")
-    if not re.fullmatch(r"[-−]?[0-9]{1,400}", answer.strip()):
+    value = _whole(answer)
+    if value is None:
         raise TurnFailed(f"the answer {answer.strip()[:40]!r} to {question!r} is no number")
-    return question, int(answer.replace("−", "-"))
+    return question, value
 
 
 def _trusted(working: Working, tree: Node | None, values: Sequence[int], budget: int) -> list[float]:

@@ -9,6 +9,9 @@ from oversight.limits import Form
 from oversight.protocol import Graph, Judge, Protocol, Role, repeat
 from oversight.transcript import Transcript
 
+MOST_STEPS = 200
+"""Of a run, whose graph has three turns a step; :func:`oversight.arenas.oracle_computation.play` has no bound."""
+
 CLAIM = Form(
     pattern=r"p\s*=\s*(0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?)", says="a line such as p = 0.25, with six decimals at most,"
 )
@@ -121,7 +124,9 @@ class DoublyEfficient(Protocol):
 
     name = "doubly_efficient"
 
-    most_steps: int = Field(default=32, ge=1, le=200, description="steps at most; a longer computation is not decided")
+    most_steps: int = Field(
+        default=32, ge=1, le=MOST_STEPS, description="steps at most; a longer computation is not decided"
+    )
 
     prover = Role(
         sees_material=False,

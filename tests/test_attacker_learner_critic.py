@@ -270,7 +270,7 @@ def test_what_cannot_be_read_is_unscored_and_counts_for_nothing(tmp_path):
 
 def test_what_is_refused(tmp_path):
     roles = scripted()
-    with pytest.raises(ConfigurationError, match=r"does not take the seed question .*unreadable"):
+    with pytest.raises(ConfigurationError, match="permutation reads no questions that somebody makes up"):
         attacker_learner_critic("permutation", learner="bounded/3", attacker=roles["attacker"], log_dir=tmp_path / "a")
     with pytest.raises(ConfigurationError, match="neither people nor cascades"):
         attacker_learner_critic(critics=["human"], log_dir=tmp_path / "b")
@@ -395,7 +395,7 @@ def test_without_exploration_the_attacker_collapses(tmp_path):
 
 
 def test_a_killed_loop_goes_on_to_the_same_end(tmp_path, capsys, monkeypatch):
-    options = ["--rounds", "3", "--queries", "20", "--held-out", "20", "--learner", "learner/network(steps=60)"]
+    options = ["--rounds", "10", "--queries", "20", "--held-out", "20", "--learner", "learner/network(steps=60)"]
     command = [sys.executable, "-m", "oversight.cli", "train", "attacker_learner_critic", *options, "--log-dir"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = subprocess.Popen(
@@ -410,7 +410,7 @@ def test_a_killed_loop_goes_on_to_the_same_end(tmp_path, capsys, monkeypatch):
     time.sleep(0.3)  # into the next round
     started.send_signal(signal.SIGKILL)
     started.wait()
-    assert kept.read_bytes().count(b"\n") < 4
+    assert kept.read_bytes().count(b"\n") < 11
     with kept.open("ab") as file:
         file.write(b'{"critic": "bounded/2", "se')
     monkeypatch.setenv("COLUMNS", "80")

@@ -107,8 +107,9 @@ def test_no_view_holds_what_its_role_may_not_see(episode):
         mine = seat_of[f"canary-reasoning-{request.key}"]
         for reasoning, seat in seat_of.items():
             assert reasoning not in text or seat == mine
+        plain = re.sub("canary-reasoning-[0-9a-f]+", "", text)  # a digest may hold any four digits
         for secret in (*NAMES, NOTE, "7177", "canary-agent"):
-            assert secret not in text
+            assert secret not in plain
 
 
 @settings(max_examples=25, deadline=None)

@@ -438,7 +438,7 @@ def test_names_of_trainings(capsys):
     assert main(["train", "weak_to_storng"]) == 2
     assert "did you mean 'weak_to_strong'?" in capsys.readouterr().err
     assert main(["train"]) == 2
-    assert "train what? name one of weak_to_strong" in capsys.readouterr().err
+    assert "train what? name one of agent, amplification," in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named(words, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import argparse
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 from ..errors import ConfigurationError, UnknownName
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Parser",
+    "add_endpoint_options",
     "add_options_of",
     "add_people_options",
     "add_run_options",
@@ -27,6 +29,7 @@ __all__ = [
     "model_options",
     "options_of",
     "people_options",
+    "picture_path",
     "session_options",
     "swaps",
 ]
@@ -102,6 +105,16 @@ def options_of(arguments: argparse.Namespace, title: str) -> dict[str, Any]:
     }
 
 
+def picture_path(text: str) -> str:
+    """Where a picture is to be written, looked at before the work that it shows is done."""
+    path = Path(text)
+    if path.suffix not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"{text}: a picture is a .png or a .svg file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: there is no folder {path.parent}")
+    return text
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -109,17 +122,8 @@ def _positive(text: str) -> int:
     return number
 
 
-def add_run_options(parser: Parser) -> None:
-    """The options that runs and tournaments share."""
-    what = parser.add_argument_group("what is played")
-    what.add_argument("--limit", type=_positive, metavar="N", help="how many questions (default: the arena's)")
-    what.add_argument("--epochs", type=_positive, default=1, metavar="K", help="samples of each episode (default: 1)")
-    what.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="seed of questions, orderings and agents (default: 0)"
-    )
-    what.add_argument("--answers", type=_positive, metavar="N", help="keep the correct answer and N-1 others, drawn")
-    what.add_argument("--no-swap", action="store_true", help="play one seating a question, not each of its orders")
-    what.add_argument("--swap", action="store_true", help="play each of its orders where people take part, too")
+def add_endpoint_options(parser: Parser) -> None:
+    """How models are reached, and what their tokens cost; see :func:`model_options`."""
     models = parser.add_argument_group("models")
     models.add_argument(
         "--base-url",
@@ -140,6 +144,20 @@ def add_run_options(parser: Parser) -> None:
     models.add_argument(
         "--call-timeout", type=float, metavar="S", help="seconds until a try has failed in any case (default: 600)"
     )
+
+
+def add_run_options(parser: Parser) -> None:
+    """The options that runs and tournaments share."""
+    what = parser.add_argument_group("what is played")
+    what.add_argument("--limit", type=_positive, metavar="N", help="how many questions (default: the arena's)")
+    what.add_argument("--epochs", type=_positive, default=1, metavar="K", help="samples of each episode (default: 1)")
+    what.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of questions, orderings and agents (default: 0)"
+    )
+    what.add_argument("--answers", type=_positive, metavar="N", help="keep the correct answer and N-1 others, drawn")
+    what.add_argument("--no-swap", action="store_true", help="play one seating a question, not each of its orders")
+    what.add_argument("--swap", action="store_true", help="play each of its orders where people take part, too")
+    add_endpoint_options(parser)
     how = parser.add_argument_group("how it runs")
     how.add_argument("--log-dir", metavar="D", help="run directory; the same command resumes (default: under logs/)")
     how.add_argument(

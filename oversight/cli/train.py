@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..errors import ConfigurationError, UnknownName
-from .parsing import Parser
+from .parsing import Parser, picture_path
 from .train_agent import agent
 from .train_amplification import amplification
 from .train_attacker_learner_critic import attacker_learner_critic
@@ -91,7 +91,7 @@ def weak_to_strong(words: Sequence[str]) -> int:
     how.add_argument(
         "--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)"
     )
-    how.add_argument("--plot", metavar="PATH", help="a .png or .svg to draw")
+    how.add_argument("--plot", type=picture_path, metavar="PATH", help="a .png or .svg to draw")
     how.add_argument("--json", action="store_true", help="print every number as JSON, and nothing else")
     arguments = parser.parse(words)
     flips, confidences = (_numbers(name, getattr(arguments, name)) for name in ("flip", "confidence"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .parsing import Parser
+from .parsing import Parser, picture_path
 
 __all__ = ["amplification"]
 
@@ -60,7 +60,7 @@ def amplification(words: Sequence[str]) -> int:
     out.add_argument(
         "--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)"
     )
-    out.add_argument("--plot", metavar="PATH", help="a .png or .svg to draw")
+    out.add_argument("--plot", type=picture_path, metavar="PATH", help="a .png or .svg to draw")
     out.add_argument("--json", action="store_true", help="print every number as JSON, and nothing else")
     arguments = parser.parse(words)
     import json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .parsing import Parser, model_options
+from .parsing import Parser, add_endpoint_options, model_options, picture_path
 
 __all__ = ["attacker_learner_critic"]
 
@@ -66,23 +66,28 @@ def attacker_learner_critic(words: Sequence[str]) -> int:
         help="who tells the better answer of a pair from the worse one (default: critic)",
     )
     how.add_argument("--untrained", action="store_true", help="leave a learner that can be trained as it begins")
-    models = parser.add_argument_group("models")
-    models.add_argument("--base-url", action="append", default=[], metavar="[MODEL=]URL", help="address of an endpoint")
-    models.add_argument(
-        "--price", action="append", default=[], metavar="MODEL=IN,OUT", help="dollars per million tokens in and out"
-    )
-    models.add_argument("--max-connections", type=int, default=64, metavar="N", help="calls in flight (default: 64)")
-    models.add_argument("--cost-limit", type=float, metavar="USD", help="stop before it could cost more")
-    models.add_argument("--leave-failed", action="store_true", help="close rounds without the items whose calls failed")
+    add_endpoint_options(parser)
     runs = parser.add_argument_group("how it runs")
     runs.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="loops a critic, each with its own chance moves"
+        "--max-connections",
+        type=int,
+        metavar="N",
+        help="calls in flight to an endpoint (default: as many as it keeps up with, found on the way)",
+    )
+    runs.add_argument("--cost-limit", type=float, metavar="USD", help="stop before it could cost more")
+    runs.add_argument("--leave-failed", action="store_true", help="close rounds without the items whose calls failed")
+    runs.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many loops each critic has, of other chance moves each (default: 1)",
     )
     runs.add_argument("--seed", type=int, default=0, metavar="S", help="seed of questions and chance (default: 0)")
     runs.add_argument(
         "--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)"
     )
-    runs.add_argument("--plot", metavar="PATH", help="a .png or .svg to draw")
+    runs.add_argument("--plot", type=picture_path, metavar="PATH", help="a .png or .svg to draw")
     runs.add_argument("--json", action="store_true", help="print every number as JSON, and nothing else")
     arguments = parser.parse(words)
     from ..report.attacker_learner_critic_report import plot_loops, print_loops

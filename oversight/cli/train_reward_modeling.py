@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .parsing import Parser
+from .parsing import Parser, picture_path
 
 __all__ = ["reward_modeling"]
 
@@ -58,7 +58,10 @@ def reward_modeling(words: Sequence[str]) -> int:
         "--log-dir", metavar="D", help="folder of the results; the same command resumes (default: in logs/)"
     )
     how.add_argument(
-        "--plot", metavar="PATH", help="a .png or .svg of the Goodhart curves (default: goodhart.png in the folder)"
+        "--plot",
+        type=picture_path,
+        metavar="PATH",
+        help="a .png or .svg of the Goodhart curves (default: goodhart.png in the folder)",
     )
     how.add_argument("--json", action="store_true", help="print every number as JSON, and nothing else")
     who = parser.add_argument_group("where a person judges")

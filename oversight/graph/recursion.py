@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from typing import Protocol as Interface
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
@@ -149,6 +150,12 @@ def _compiled() -> CompiledStateGraph[_State, _Context, _State, _State]:
     return builder.compile(name="recursion", checkpointer=False)
 
 
+def _without_langgraph() -> contextvars.Context:
+    context = contextvars.copy_context()
+    context.run(var_child_runnable_config.set, None)
+    return context
+
+
 async def solve_recursively(solver: Solver, question: str, *, depth: int, most: int, budget: int) -> Node:
     """The tree of a question: split down to ``depth`` levels, answered at the leaves, combined upwards.
 
@@ -167,8 +174,8 @@ async def solve_recursively(solver: Solver, question: str, *, depth: int, most: 
     """
     graph = _compiled()
     start: _State = {"question": question, "depth": depth, "budget": budget, "above": []}
-    # In a context of its own: the caller's LangGraph would have it hold its steps as durably as that holds its own, and
-    # it has nothing to hold them in.
+    # LangGraph's own variable is left out: the caller's would have it hold its steps as durably as that holds its own,
+    # and it has nothing to hold them in.
     working = graph.ainvoke(start, _LIMIT, context=_Context(solver, most, graph))
-    done = await asyncio.get_running_loop().create_task(working, context=contextvars.Context())
+    done = await asyncio.get_running_loop().create_task(working, context=_without_langgraph())
     return Node.from_dict(done["node"]).marked()

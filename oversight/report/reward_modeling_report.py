@@ -39,7 +39,7 @@ def print_reward_modeling(result: RewardModeling, out: Console) -> None:
     unscored = sum(row.unscored for row in result.rows)
     lines = [
         f"human: {result.human}; from level 1 on assisted by the agents of the level below",
-        "in %: preferences that agree with the truth where a reply was right; pairs of a right and a wrong reply in",
+        "in %: preferences that agree with the truth where a reply was right; pairs of a right and a wrong reply in "
         "which the reward model ranks the right one higher; right replies of the tuned agent and of the best of n",
         f"change: truth of the best of {most} less that of the best of {middle}; below 0 it is Goodhart's",
     ]
@@ -53,15 +53,15 @@ def print_reward_modeling(result: RewardModeling, out: Console) -> None:
         f"{settings.test} tasks a level",
         f"{100 * result.rows[0].seen:.0f} % of the tasks in level 0's test were judged too, and none of the others'",
         *([f"{unscored:,} judgements came to nothing, and count for nothing"] if unscored else []),
-        "95 % intervals clustered by task within a recursion",
+        "95 % intervals clustered by task within a recursion: of these models, not of others trained anew",
     ]
     for line in lines:
-        out.print(safe(line), soft_wrap=True)
+        out.print(safe(line))
     if result.growth:
         out.print()
         out.print(growth_table(result.growth))
         for line in _about_growth(result.growth, settings.seeds):
-            out.print(safe(line), soft_wrap=True)
+            out.print(safe(line))
     out.print(safe(f"every result: {result.folder}/results.jsonl"), soft_wrap=True)
 
 

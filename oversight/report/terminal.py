@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import ConfigurationError, nearest
-from ..questions import Question
+from ..questions import NEITHER, Question
 from ..runs.directory import read_episodes, read_lines
 from ..runs.plan import label_names
 from ..runs.spending import Spend
@@ -462,7 +462,7 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
         _hanging(out, Text(), safe(question.text))
         out.print()
         for answer in record["seating"]["labels"]:
-            mark = "  correct" if answer == record["correct"] else ""
+            mark = "  correct" if answer == record["correct"] and record.get("group") != NEITHER else ""
             text = Text.assemble(safe(question.answers[answer]), (mark, "green"))
             _hanging(out, Text(f"  {label_of[answer]}  ", "bold"), text)
     out.print()
@@ -485,7 +485,9 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
             tree = Node.from_dict(turn["tree"])
             for segments in out.render_lines(drawn(tree), out.options.update_width(max(out.width - 4, 20)), pad=False):
                 _indented(out, Text.assemble(*((one.text, one.style or "") for one in segments)))
-            for line in (*failing_lines(tree), *_gone_wrong(folder, turn)):
+            # Of arguments that oppose each other one is wrong by design.
+            wrong = _gone_wrong(folder, turn) if turn["kind"] == "solution" else []
+            for line in (*failing_lines(tree), *wrong):
                 _indented(out, safe(line, "red"), by=2)
         elif turn["kind"] == "speech":
             _indented(out, _speech(turn))
@@ -522,6 +524,8 @@ def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = F
     else:
         credit = record["credit"]
         word = "correct" if credit == 1 else "wrong" if credit == 0 else "a tie"
+        if record.get("group") == NEITHER:
+            word = NEITHER
         out.print(Text.assemble(("verdict: ", "bold"), f"{_shares(record['probabilities'], label_of)}: {word}"))
     if record.get("judge_score") is not None:
         _line(out, f"judge's score: {record['judge_score']:+.2f} bits")

@@ -19,7 +19,7 @@ from ..protocol import Protocol
 from ..questions import Arena, Question, take_answers
 from ..registry import find_agent, find_arena, find_protocol
 from ..transcript import Usage
-from .cascades import held_out, require_one_verdict
+from .cascades import held_out, require_one_verdict, require_verdicts
 from .directory import read_episodes, read_json, read_lines
 from .journal import read_spending
 from .plan import Cast, PeopleOptions, Plan, Scheduling, require_cast, tournament_casts
@@ -392,6 +392,7 @@ def _checked(plan: Plan) -> Plan:
             plan.compiled(protocol, count)
     require_able(plan)
     require_one_verdict(plan)
+    require_verdicts(plan)
     return plan
 
 

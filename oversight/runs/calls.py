@@ -151,17 +151,10 @@ class JournaledModel(Model):
         return self.model.price(usage)
 
     async def complete(self, call: ModelCall) -> Completion:
-        key, shared = call.key(self._identity), list[int]()
-
-        async def produce() -> dict[str, Any]:
-            return await _Making(self, call, key, shared).result()
-
-        try:
-            value = await self.journal.once(key, self.name, produce)
-        except Exception:  # not where it is given up: it may be made all the same, and is counted until the end
-            self.budget.stored(shared)
-            raise
-        self.budget.stored(shared)
+        key = call.key(self._identity)
+        making = _Making(self, call, key)
+        # It ends with the call's own task: whoever asked first may have gone, and the call is made all the same.
+        value = await self.journal.once(key, self.name, making.result, making.ended)
         if "failure" in value:
             raise ModelError(value["failure"])
         return Completion.from_dict(value["completion"])
@@ -250,8 +243,10 @@ class _Making:
     somebody else's.
     """
 
-    def __init__(self, model: JournaledModel, call: ModelCall, key: str, shared: list[int]) -> None:
-        self.model, self.call, self.key, self.shared = model, call, key, shared
+    def __init__(self, model: JournaledModel, call: ModelCall, key: str) -> None:
+        self.model, self.call, self.key = model, call, key
+        self.shared: list[int] = []
+        """Its promises that other processes count too."""
         self.budget, self.places, self.spending = model.budget, model.places, model.journal.spending
         self.worst: float | None = 0.0
         if self.budget.limit is not None:
@@ -261,7 +256,7 @@ class _Making:
             self.worst = model.price(Usage(1, largest, call.max_tokens))
         self.promised = 0.0
         self.place: Place | None = None
-        self.flies = False
+        self.flies = self.lands_later = False
         self.paid: Usage | None = None
         """What replies that could not be used have cost so far; that is settled already."""
 
@@ -275,22 +270,22 @@ class _Making:
             usage = completion.usage
             assert self.place is not None
             self.places.kept_up(self.place, self.model.name, None if usage.retries else usage.output_tokens)
-        except ContextTooLong:  # cost nothing, and a shorter prompt is made of it
-            raise
-        except ModelError as failure:
-            # Stored like a reply: whoever else asks the same is told the same, and pays nothing.
-            usage = failure.usage
-            if failure.failed is not None:
-                self._failed(failure.failed)
-            self.spending.paid(self.model.name, usage, failed=True)
-            return {"failure": str(failure), "dollars": usage.dollars if usage else 0.0}
-        except BudgetExceeded:
+        except (BudgetExceeded, ContextTooLong):  # of the latter a shorter prompt is made
             if self.paid is not None:
                 self.spending.paid(self.model.name, self.paid, failed=True)
                 await self.model.journal.keep_paid(self.key, self.model.name, self.paid.dollars)
             raise
+        except ModelError as failure:
+            # Stored like a reply: whoever else asks the same is told the same, and pays nothing.
+            usage = failure.usage or self.paid
+            if failure.failed is not None:
+                self._failed(failure.failed)
+            self.spending.paid(self.model.name, usage, failed=True)
+            return {"failure": str(failure), "dollars": usage.dollars if usage else 0.0}
         finally:
             self.budget.settle(self.promised, _without(usage, self.paid))
+            # Where processes share the limit, what it cost is seen once it is stored, and its promise stands till then.
+            self.lands_later = self.flies and self.budget.shared is not None
             self._give_back()
         self.spending.paid(self.model.name, usage)
         return {"completion": completion.to_dict(), "dollars": usage.dollars}
@@ -347,6 +342,14 @@ class _Making:
             self.places.give_back(place)
         if self.flies:
             self.flies = False
+            if not self.lands_later:
+                self.budget.landed()
+
+    def ended(self) -> None:
+        """The call is in the journal, or will never be."""
+        self.budget.stored(self.shared)
+        if self.lands_later:
+            self.lands_later = False
             self.budget.landed()
 
 

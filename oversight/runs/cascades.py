@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..agents import Agent
 from ..agents.cascade import CascadeAgent
+from ..agents.proxies import Proxy
 from ..errors import ConfigurationError
 from ..identity import digest, seed_from
 from ..requests import Choose
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..questions import Question
     from .plan import Episode, Plan
 
-__all__ = ["ESCALATION", "Cascades", "held_out", "kept_calibrations", "require_one_verdict"]
+__all__ = ["ESCALATION", "Cascades", "held_out", "kept_calibrations", "require_one_verdict", "require_verdicts"]
 
 
 ESCALATION = "escalation"
@@ -61,6 +62,25 @@ def require_one_verdict(plan: Plan) -> None:
                     raise ConfigurationError(
                         f"{protocol.title}: its {role} gives {kinds.count('verdict')} verdicts at most, and the "
                         "guarantee of a cascade is about one: cast it where one verdict ends the episode"
+                    )
+
+
+def require_verdicts(plan: Plan) -> None:
+    """Raise ConfigurationError where a stand-in is cast in a role that never decides: its errors are in verdicts."""
+    for protocol, casts in plan.entries:
+        for role, names in {(role, names) for cast in casts for role, names in cast.items()}:
+            proxies = [name for name in names if isinstance(plan.agents.get(name), Proxy)]
+            if not proxies:
+                continue
+            for answers in {len(question.answers) for question in plan.questions}:
+                steps = [one.step for one in plan.compiled(protocol, answers).unrolled.instances.values()]
+                seats = [step.seat for step in steps if step.kind in ("verdict", "claim")]
+                seats += [seat for step in steps for seat in (step.preferred_by, step.critic) if seat is not None]
+                seats += [step.recursion.checker for step in steps if step.recursion and step.recursion.checker]
+                if role not in {seat.role.name for seat in seats}:
+                    raise ConfigurationError(
+                        f"{proxies[0]} errs in verdicts, and the {role} of {protocol.title} gives none: cast it where "
+                        "somebody decides"
                     )
 
 

@@ -62,7 +62,9 @@ Write = tuple[str, tuple[Any, ...]]
 _ADD = """
 INSERT INTO calls (key, what, value, dollars, refused) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE
-SET value = excluded.value, dollars = calls.dollars + excluded.dollars, refused = excluded.refused
+SET value = excluded.value, refused = excluded.refused,
+    dollars = CASE WHEN calls.dollars IS NULL THEN excluded.dollars
+                   ELSE calls.dollars + COALESCE(excluded.dollars, 0) END
 WHERE calls.refused = 1
 """
 _REFUSE = "UPDATE calls SET refused = 1 WHERE key = ?"
@@ -128,7 +130,9 @@ class Journal:
         row = self._read.execute("SELECT value, refused FROM calls WHERE key = ?", (key,)).fetchone()
         return None if row is None or (row[1] and self.retry_refused) else json.loads(row[0])
 
-    async def once(self, key: str, what: str, produce: Produce) -> dict[str, Any]:
+    async def once(
+        self, key: str, what: str, produce: Produce, ended: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
         """The result of a call: stored, shared with one under way, or made, stored and then given.
 
         Parameters
@@ -137,6 +141,7 @@ class Journal:
         what : who is called, for a reader of the journal.
         produce : makes the call; its result is JSON values, with its cost as ``dollars``, and with ``failure``
             where the call failed for good.
+        ended : called when the call that ``produce`` was asked for is stored, or given up.
         """
         while True:
             stored = self.get(key)
@@ -148,6 +153,8 @@ class Journal:
                 call = _UnderWay(asyncio.get_running_loop().create_task(self._make(key, what, produce)))
                 self._under_way[key] = call
                 call.task.add_done_callback(partial(self._ended, key, call))
+                if ended is not None:
+                    call.task.add_done_callback(lambda _: ended())
             else:
                 self.served += 1
             call.wanted += 1

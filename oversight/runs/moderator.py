@@ -19,7 +19,7 @@ from ..graph.compile import Thread
 from ..graph.recursion import solve_recursively
 from ..identity import seed_from
 from ..limits import Limits
-from ..numbered import ArgumentStep, read_parts, read_steps
+from ..numbered import TRIES, ArgumentStep, read_parts, read_steps
 from ..protocol import Seat, Step
 from ..questions import Arena
 from ..quotes import find_quotes
@@ -43,9 +43,6 @@ ARGUED_FOR_ANOTHER = "argues for answer"
 """How the note begins on a speech that argues for another answer than its speaker's."""
 
 NO_LIMITS = Limits(tries=1)
-
-TRIES = 2
-"""How often parts and steps are asked for that cannot be read."""
 
 UNSOUND = "no argument survives the checks: nothing is said for any answer"
 """The note on a verdict of even odds because every argument has a step that cannot hold."""
@@ -557,13 +554,14 @@ class EpisodeModerator:
             rejected, fault = speech.text, request.fault_of(speech.text)
             if not fault:
                 break
+        readable = tries
         if step.most_steps:
-            fault = read_steps(tries[-1].text, step.most_steps)[1]
-            if fault:
+            readable = [one for one in tries if not read_steps(one.text, step.most_steps)[1]]
+            if not readable:
+                fault = read_steps(tries[-1].text, step.most_steps)[1]
                 raise Unparsable(f"{agent.name} wrote no steps that can be read in {len(tries)} tries: {fault}")
-            tries = tries[-1:]
         cost = sum((one.usage for one in tries), Usage())
-        best = min(tries, key=lambda one: limits.distance(one.text))
+        best = min(readable, key=lambda one: limits.distance(one.text))
         again = (f"asked {len(tries)} times for a speech within the limits",) if len(tries) > 1 else ()
         return replace(best, notes=(*best.notes, *again)), cost
 

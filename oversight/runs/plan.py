@@ -14,6 +14,7 @@ from ..agents import Agent, LanguageModelAgent
 from ..errors import ConfigurationError
 from ..graph import CompiledProtocol, compile_protocol
 from ..identity import digest
+from ..numbered import TRIES
 from ..protocol import Protocol, Seat, Step
 from ..questions import Arena, Question
 from .seating import Seating, seatings
@@ -378,7 +379,7 @@ class Plan:
                     count = step.checks.most_requests
                     self._add(totals, seat, name, usual * count, most * count, self._prompt(seat, around, said, heard))
                 elif step.kind == "speech":
-                    tries = step.limits.tries if step.limits is not None else 2 if step.most_steps else 1
+                    tries = max(step.limits.tries if step.limits is not None else 1, TRIES if step.most_steps else 1)
                     # A try after the first is shown the one before it.
                     prompt = self._prompt(seat, around, said, heard) + (longest if tries > 1 else 0)
                     each = agent.calls_of_a_speech(step.thinks) if isinstance(agent, LanguageModelAgent) else 1

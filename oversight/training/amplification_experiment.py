@@ -107,11 +107,15 @@ class Amplification:
         """Accuracy over the powers of a size, over all seeds, with an interval clustered by permutation."""
         values: list[float] = []
         clusters: list[int] = []
+        # Where there are few permutations, one is drawn several times.
+        first: dict[tuple[int, ...], int] = {}
+        images = test_questions(self.settings).images.tolist()
+        same = [first.setdefault(tuple(one), number) for number, one in enumerate(images)]
         for row in self.last(arm):
             for permutation, by_power in enumerate(row["right"][player]):
                 for right in by_power[size[0] - 1 : size[1]]:
                     values.append(float(right))
-                    clusters.append(permutation)
+                    clusters.append(same[permutation])
         return clustered_mean(values, clusters)
 
     def to_json(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ..agents.prompts import speak_messages
 from ..analysis.attack import ArmReport, Prediction, arm_reports, predictions
 from ..errors import ConfigurationError, TurnFailed, Unparsable
 from ..identity import digest, seed_from
+from ..numbered import read_answer
 from ..questions import Arena, Part, Question
 from ..registry import find_agent, find_arena
 from ..report.preferences import PREFERENCE_COLUMNS
@@ -39,7 +40,6 @@ from .loop_roles import (
     INSTRUCTIONS,
     TASKS,
     attackers_list,
-    read_answer,
     read_verdict,
 )
 from .progress import TrainingProgress
@@ -125,7 +125,7 @@ def attacker_learner_critic(
     seed_arena: str | Arena | None = None,
     log_dir: str | Path | None = None,
     options: Mapping[str, ModelOptions] | None = None,
-    connections: int = 64,
+    connections: int | None = None,
     cost_limit: float | None = None,
     leave_failed: bool = False,
     progress: TrainingProgress | None = None,
@@ -169,6 +169,10 @@ def attacker_learner_critic(
     if seed_arena is None:
         seed_arena = DEFAULT_SEEDS if arena == DEFAULT_ARENA else arena
     ground, seed_ground = (find_arena(one) if isinstance(one, str) else one for one in (arena, seed_arena))
+    if not ground.query_rules():
+        raise ConfigurationError(
+            f"{ground.name} reads no questions that somebody makes up: give an arena that does, such as arithmetic"
+        )
     if not critics:
         raise ConfigurationError("no critic: give --critic, such as bounded/2")
     agents: dict[str, Agent] = {}
@@ -315,7 +319,7 @@ class _Work:
             for one, part in questions.seeds
         ]
 
-    async def carry_out(self, agents: Mapping[str, Agent], connections: int, cost_limit: float | None) -> None:
+    async def carry_out(self, agents: Mapping[str, Agent], connections: int | None, cost_limit: float | None) -> None:
         """Play every round that is not finished."""
         self.journal = Journal(self.folder.path / "journal.sqlite", retry_refused=True)
         try:
@@ -400,7 +404,8 @@ class _Work:
 
         items: list[dict[str, Any]] = []
         invalid: dict[str, Any] = {}
-        known = {normal_form(part): "held out" for part in self.held_parts}
+        # That a question is held out is nothing that the attacker may learn.
+        known = {normal_form(part): "asked before" for part in self.held_parts}
         known |= {normal_form(part): "asked before" for _, part in self.questions.seeds}
         known |= {one["id"]: "asked before" for one in state.pool}
         for size, text in await self._all([ask(place, size) for place, size in enumerate(sizes)]):

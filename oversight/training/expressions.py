@@ -347,30 +347,31 @@ def _descended(
         for prompt, chosen, rejected in examples
         if (value := _answer(chosen)) is not None and "expression" in prompt.structure
     ]
-    free = {name: value.clone().requires_grad_() for name, value in weights.items()}
+    # In double precision, and rounded in the end: the last bits of a sum depend on where its numbers stand in memory.
+    free = {name: value.double().requires_grad_() for name, value in weights.items()}
     if not read:
-        return {name: value.detach() for name, value in free.items()}
+        return {name: value.clone() for name, value in weights.items()}
     operands, operators = _tensors([expression for expression, _, _ in read])
-    wanted = torch.tensor([float(value) for _, value, _ in read])
-    kept = [place for place, (_, _, rejected) in enumerate(read) if rejected is not None]
-    avoided = torch.tensor([float(read[place][2] or 0) for place in kept])
+    operands = operands.double()
+    wanted = torch.tensor([float(value) for _, value, _ in read], dtype=torch.float64)
+    compared = torch.tensor([float(rejected is not None) for _, _, rejected in read], dtype=torch.float64)
+    avoided = torch.tensor([float(rejected or 0) for _, _, rejected in read], dtype=torch.float64)
     optimiser = torch.optim.Adam(list(free.values()), lr=options.rate)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
     for step in range(options.steps):
         optimiser.zero_grad()
         values = _values(free, operands, operators)
         loss = torch.nn.functional.smooth_l1_loss(values, wanted)
-        if kept:
-            here = values[kept]
-            reward = (here - avoided).abs() - (here - wanted[kept]).abs()
-            loss = loss + torch.nn.functional.softplus(-reward).mean()
+        if compared.any():
+            reward = (values - avoided).abs() - (values - wanted).abs()
+            loss = loss + (torch.nn.functional.softplus(-reward) * compared).sum() / compared.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(free.values()), 1.0)
         optimiser.step()
         falling.step()
         if step % 50 == 0 or step + 1 == options.steps:
             progress.loss(float(loss.detach()))
-    return {name: value.detach() for name, value in free.items()}
+    return {name: value.detach().float() for name, value in free.items()}
 
 
 def _answer(reply: Reply) -> int | None:

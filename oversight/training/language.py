@@ -29,7 +29,7 @@ from ..errors import ConfigurationError, MissingExtra, ModelError
 from ..identity import digest, seed_from
 from ..models.base import Message, ModelCall
 from ..models.local.source import Source, adapters_quiet, find_source
-from ..runs.directory import holds, write_json
+from ..runs.directory import FORMAT, holds, write_json
 from .progress import TrainingProgress
 from .reward_models import Comparison, Prompt, Reply, RewardModel, TunedAgent
 from .students import require_training
@@ -145,7 +145,7 @@ class LanguageRewardModel(RewardModel):
         if self._model is None:
             raise ConfigurationError(f"the reward model of {self._files.source.name} is not trained: call fit first")
         found = np.zeros(len(pairs))
-        tokens = [before + said for before, said in (self._files.tokens(*pair) for pair in pairs)]
+        tokens = [before + said for before, said in self._files.together(pairs)]
         with torch.inference_mode():
             for places, inputs in self._files.batches(tokens):
                 found[places] = self._model(**inputs).logits[:, 0].double().cpu().numpy()
@@ -278,7 +278,7 @@ class LanguageAgent(TunedAgent):
         import torch
 
         found = np.zeros(len(pairs))
-        tokens = [self._files.tokens(*pair) for pair in pairs]
+        tokens = self._files.together(pairs)
         model = self._read(tuned)
         with torch.inference_mode():
             for places, inputs in self._files.batches([before + said for before, said in tokens]):
@@ -408,6 +408,17 @@ class _Files:
             )
         return before[-room:], said
 
+    def together(self, pairs: Sequence[tuple[Prompt, Reply]]) -> list[tuple[list[int], list[int]]]:
+        """The tokens of prompts and replies.  All replies to one prompt follow the same part of it."""
+        tokens = [self.tokens(*pair) for pair in pairs]
+        kept: dict[int, int] = {}
+        for (prompt, _), (before, _) in zip(pairs, tokens, strict=True):
+            kept[id(prompt)] = min(len(before), kept.get(id(prompt), len(before)))
+        return [
+            (before[len(before) - kept[id(prompt)] :], said)
+            for (prompt, _), (before, said) in zip(pairs, tokens, strict=True)
+        ]
+
     def rows(self, comparisons: Sequence[Comparison], progress: TrainingProgress) -> list[dict[str, list[int]]]:
         """The comparisons as tokens.  Both replies follow the same part of the prompt."""
         if not comparisons:
@@ -508,7 +519,7 @@ def _fit(
     folder.mkdir(parents=True, exist_ok=True)
     what = json.loads(json.dumps({"trained": dict(described), "seed": seed, "comparisons": digest(rows)}))
     if not holds(folder / "training.json", what, "training"):
-        write_json(folder / "training.json", {"configuration": what})
+        write_json(folder / "training.json", {"format": FORMAT, "configuration": what})
     kept = folder / ("adapter" if described["rank"] else "model")
     checkpoints = folder / "checkpoints"
     if not kept.is_dir():

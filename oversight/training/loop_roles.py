@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["INSTRUCTIONS", "TASKS", "attackers_list", "read_answer", "read_verdict"]
+from ..numbered import read_answer, values_of
+
+__all__ = ["INSTRUCTIONS", "TASKS", "attackers_list", "read_verdict"]
 
 INSTRUCTIONS = {
     "attacker": (
@@ -50,24 +52,6 @@ def attackers_list(listed: Sequence[Mapping[str, Any]], refused: Sequence[Mappin
     return "\n".join(lines)
 
 
-def read_answer(text: str) -> str | None:
-    """The answer of the last line ``Answer: ...``, or of a text of one line; None where there is none.
-
-    Examples
-    --------
-    >>> read_answer("Step 1: 3 + 4 = 7\\nAnswer: 7."), read_answer("7"), read_answer("I do not\\nknow.")
-    ('7', '7', None)
-    """
-    found = re.findall(r"^[\s*_`>-]*Answer[*_`]*:[\s*_`]*(.+?)[\s*_`]*$", text, re.M | re.I)
-    if not found:
-        lines = [line for line in text.splitlines() if line.strip()]
-        found = lines if len(lines) == 1 else []
-    if not found:
-        return None
-    plain = found[-1].strip().rstrip(".").strip().replace("−", "-")
-    return re.sub(r"^(-?)0+(?=[0-9])", r"\1", plain) or None
-
-
 def read_verdict(text: str) -> tuple[Literal["right", "wrong"] | None, str | None]:
     """What a critique says of the answer, None where it does not say one thing; and the answer that it gives, if any.
 
@@ -78,9 +62,9 @@ def read_verdict(text: str) -> tuple[Literal["right", "wrong"] | None, str | Non
     >>> read_verdict("It may be right.")
     (None, None)
     """
-    said = {word.lower() for word in re.findall(r"^[\s*_`>-]*Verdict[*_`]*:[\s*_`]*(right|wrong)\b", text, re.M | re.I)}
-    answers = re.findall(r"^[\s*_`>-]*Answer[*_`]*:[\s*_`]*\S", text, re.M | re.I)
-    corrected = read_answer(text) if answers else None
+    words = (re.match(r"(right|wrong)\b", one, re.I) for one in values_of("Verdict", text))
+    said = {word[1].lower() for word in words if word is not None}
+    corrected = read_answer(text) if values_of("Answer", text) else None
     if said == {"right"}:
         return "right", corrected
     if said == {"wrong"}:

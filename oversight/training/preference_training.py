@@ -122,6 +122,7 @@ def train_reward_model(
     RunDirectoryError
         if the folder is in use or holds something else.
     """
+    preferences = read_preferences(data)
     learner = LanguageRewardModel(model, **options)
     # What the untrained model finds likelier is asked of an agent that is never tuned.
     shared = {name: value for name, value in options.items() if name in ("longest", "dtype", "device")}
@@ -133,7 +134,7 @@ def train_reward_model(
         learner.differences,
         LanguageAgent(model, **shared),
     )
-    found = _trained(pupil, data, test, seed, log_dir, progress, command)
+    found = _trained(pupil, preferences, test, seed, log_dir, progress, command)
     return replace(found, parameters=learner.parameters)
 
 
@@ -158,6 +159,7 @@ def train_agent(
     ----------
     Rafailov et al. 2023, Direct Preference Optimization (arXiv:2305.18290).
     """
+    preferences = read_preferences(data)
     learner = LanguageAgent(model, **options)
 
     def implicit(held: Sequence[Comparison]) -> Differences:
@@ -166,7 +168,7 @@ def train_agent(
     pupil = _Pupil(
         "agent", "tuned agent, implicit reward", learner, learner.tune, implicit, LanguageAgent(model, **options)
     )
-    found = _trained(pupil, data, test, seed, log_dir, progress, command)
+    found = _trained(pupil, preferences, test, seed, log_dir, progress, command)
     return replace(found, model=learner.name)
 
 
@@ -187,7 +189,7 @@ class _Pupil:
 
 def _trained(
     pupil: _Pupil,
-    data: str | Path,
+    preferences: list[Preference],
     test: float,
     seed: int,
     log_dir: str | Path | None,
@@ -195,7 +197,6 @@ def _trained(
     command: Sequence[str],
 ) -> PreferenceTraining:
     progress = progress or TrainingProgress()
-    preferences = read_preferences(data)
     train, held = split_by_source(preferences, test, seed)
     configuration = {
         "training": pupil.training,

@@ -21,7 +21,7 @@ from ..agents import Agent
 from ..composed import ComposedTasks, Task
 from ..errors import CannotSpeak
 from ..identity import digest, seed_from
-from ..questions import Arena, Question
+from ..questions import NEITHER, Arena, Question
 from ..requests import Speak, Speech
 from ..working import bounded_agent
 from .reward_models import Prompt, Reply
@@ -143,7 +143,7 @@ class PreferenceArena(Arena):
             source=text,
             structure=self._tasks.structure(pair.task),
             by_answer={"value": list(pair.values), "reply": [reply.text for reply in pair.replies()]},
-            group="one is right" if decided else "neither is right",
+            group="one is right" if decided else NEITHER,
         )
 
     def rules(self) -> str:

@@ -39,9 +39,14 @@ def read_queries(text: str, most: int) -> list[Written]:
     """
     found = []
     for line in text.splitlines():
-        match = re.fullmatch(r"\s*\(?[0-9]{1,4}[.):]\s+(.+?)(?:\s*\(from\s+([0-9]{1,9})\))?\s*", line)
-        if match is not None:
-            found.append(Written(match[1], None if match[2] is None else int(match[2])))
+        number = re.match(r"\(?[0-9]{1,4}[.):]\s+", line.strip())
+        if number is None:
+            continue
+        words = line.strip()[number.end() :]
+        parent = re.search(r"\(from ([0-9]{1,9})\)$", words)
+        text = words if parent is None else words[: parent.start()].rstrip()
+        if text:
+            found.append(Written(text, None if parent is None else int(parent[1])))
     return found[:most]
 
 

@@ -368,6 +368,7 @@ class _Preferences:
     comparisons : the preferences, in the order in which their pairs were drawn.
     judgements, even, unscored : how many were asked for, preferred neither, came to nothing.
     agreeing : of the preferences where one reply was right, 1 for those that chose it and 0 for the others.
+    tasks : texts of all tasks that were judged, whatever came of it.
     """
 
     comparisons: list[Comparison]
@@ -375,6 +376,7 @@ class _Preferences:
     even: int
     unscored: int
     agreeing: list[int]
+    tasks: frozenset[str]
 
 
 class _Work:
@@ -440,7 +442,8 @@ class _Work:
         if (number, injected, level) not in finished:
             measured = self._measured(reward_model, agent, base, level, seed, asked)
             self.folder.add({"seed": number, "injected": injected, "level": level, **measured})
-            right = [sum(measured[name]) / len(measured[name]) for name in ("reward_model", "agent")]
+            told = [[one for one in measured[name] if one is not None] for name in ("reward_model", "agent")]
+            right = [sum(shares) / len(shares) if shares else math.nan for shares in told]
             self.progress.note(f"{called}: reward model {100 * right[0]:.1f} % right, agent {100 * right[1]:.1f} %")
         return reward_model, agent
 
@@ -489,7 +492,8 @@ class _Work:
             right = self.tasks.value(pair.task)
             if right in pair.values:
                 agreeing.append(int(pair.values[taken] == right))
-        return _Preferences(comparisons, len(pairs), even, unscored, agreeing)
+        tasks = frozenset(prompt_of(self.tasks, pair.task).text for pair in pairs)
+        return _Preferences(comparisons, len(pairs), even, unscored, agreeing, tasks)
 
     def _reversed(self, comparisons: Sequence[Comparison], seed: int) -> list[Comparison]:
         """The comparisons, reversed where their last operation is one of those that are misjudged.
@@ -542,11 +546,12 @@ class _Work:
     ) -> dict[str, Any]:
         """What reward model and agent are worth on tasks that were held out, item by item."""
         settings = self.settings
-        judged = {one.prompt.text for one in asked.comparisons}
+        # What was put before the human, whatever came of it, and what the agent was tuned on.
+        judged = asked.tasks | {prompt.text for prompt in self._drawn(settings.samples, level, seed, "tuned")}
         prompts = self._held_out(level, seed, judged)
         items = [self.tasks.task(prompt.structure) for prompt in prompts]
         truth = [self.tasks.value(item) for item in items]
-        accuracies: list[float] = []
+        accuracies: list[float | None] = []
         best: dict[int, list[list[float]]] = {n: [] for n in settings.sizes}
         for number, (prompt, right) in enumerate(zip(prompts, truth, strict=True)):
             replies = base.replies(prompt, 2 * settings.best_of, seed_from(seed, "pool", level, number))
@@ -570,7 +575,7 @@ class _Work:
             "best_of": {str(n): [[round(one, 9) for one in pair] for pair in pairs] for n, pairs in best.items()},
         }
 
-    def _held_out(self, level: int, seed: int, judged: set[str]) -> list[Prompt]:
+    def _held_out(self, level: int, seed: int, judged: frozenset[str]) -> list[Prompt]:
         """Tasks that nobody judged; at level 0, where there are few and each must be judged to be known, any."""
         found: list[Prompt] = []
         for prompt in self._drawn(100 * self.settings.test, level, seed, "test"):
@@ -581,11 +586,14 @@ class _Work:
         raise ConfigurationError(f"level {level} has too few tasks that nobody judged: lower --judgements")
 
 
-def _accuracy(rewards: Any, correct: Any) -> float:
-    """Share of the pairs of a right and a wrong reply in which the right one has the higher reward; ties count half."""
+def _accuracy(rewards: Any, correct: Any) -> float | None:
+    """Share of the pairs of a right and a wrong reply in which the right one has the higher reward; ties count half.
+
+    None where all replies are right, or all wrong.
+    """
     right, wrong = rewards[correct == 1.0], rewards[correct == 0.0]
     if not len(right) or not len(wrong):
-        return math.nan
+        return None
     return float(np.mean(0.5 + 0.5 * np.sign(right[:, None] - wrong[None, :])))
 
 
@@ -628,7 +636,7 @@ def _row(lines: Sequence[Mapping[str, Any]], level: int, injected: bool, setting
     sources = [(line["seed"], source) for line in lines for source in line["sources"]]
 
     def pooled(name: str) -> list[float]:
-        return [float(one) for line in lines for one in line[name]]
+        return [math.nan if one is None else float(one) for line in lines for one in line[name]]
 
     best: dict[int, list[list[float]]] = {
         n: [pair for line in lines for pair in line["best_of"][str(n)]] for n in settings.sizes
