@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import json
 import pickle
@@ -91,10 +92,12 @@ def sources():
 def test_no_module_carries_out_data():
     files = sources()
     assert len(files) > 100
-    found = {
-        (name, use) for name, path in files.items() for use in suspicious(ast.parse(path.read_text(encoding="utf-8")))
-    }
-    assert found == ALLOWED
+    gc.disable()  # CPython 3.11 loses count of its depth where something is collected while it builds a tree
+    try:
+        trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in files.items()}
+    finally:
+        gc.enable()
+    assert {(name, use) for name, tree in trees.items() for use in suspicious(tree)} == ALLOWED
 
 
 @pytest.mark.parametrize(
