@@ -13,8 +13,10 @@ Nothing that is there is overwritten.  A torn last line is owed again.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -29,7 +31,7 @@ from .journal import Journal
 if TYPE_CHECKING:
     from filelock import FileLock
 
-__all__ = ["RunDirectory", "differences", "holds", "read_episodes", "read_json"]
+__all__ = ["RunDirectory", "differences", "holds", "read_episodes", "read_json", "versions_of"]
 
 
 FORMAT = 1
@@ -37,6 +39,17 @@ FORMAT = 1
 
 _EPISODE = {"id", "purpose", "status"}
 """What a line must hold to be an episode's record."""
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed, for the record."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def read_json(path: Path) -> Any:

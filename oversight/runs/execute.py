@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
-import platform
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +14,7 @@ from ..errors import ConfigurationError, RunDirectoryError
 from .calls import Budget, connected
 from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
-from .directory import RunDirectory, read_episodes, write_json
+from .directory import RunDirectory, read_episodes, versions_of, write_json
 from .moderator import play_episode
 from .people import People
 from .places import next_in_turn
@@ -36,13 +34,7 @@ Heard = Callable[[Mapping[str, Any]], None]
 
 def versions() -> dict[str, str]:
     """Versions of what a run's results depend on."""
-    found = {"python": platform.python_version()}
-    for package in ("scalable-oversight", "langgraph", "openai", "open_spiel", "pydantic", "numpy", "scipy"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return versions_of("scalable-oversight", "langgraph", "openai", "open_spiel", "pydantic", "numpy", "scipy")
 
 
 async def execute(

@@ -12,10 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -32,6 +30,7 @@ from ..registry import find_agent, find_arena
 from ..report.preferences import PREFERENCE_COLUMNS
 from ..requests import Speak
 from ..runs.calls import Budget, connected, respond
+from ..runs.directory import versions_of
 from ..runs.journal import Journal
 from ..views import View, VisibleTurn
 from .folder import TrainingFolder
@@ -203,7 +202,12 @@ def attacker_learner_critic(
     path = Path("logs") / f"attacker_learner_critic-{digest(configuration, 8)}" if log_dir is None else Path(log_dir)
     progress = progress or TrainingProgress()
     trained = chosen.train and isinstance(agents[who["learner"][0]], TrainableLearner)
-    with progress, TrainingFolder(path, configuration, _versions(), command) as folder:
+    with (
+        progress,
+        TrainingFolder(
+            path, configuration, versions_of("scalable-oversight", "openai", "torch", "safetensors"), command
+        ) as folder,
+    ):
         work = _Work(ground, questions, who, chosen, folder, progress, leave_failed, trained)
         asyncio.run(work.carry_out(agents, connections, cost_limit))
         results = list(folder.results)
@@ -223,16 +227,6 @@ def _settings(given: Mapping[str, Any]) -> LoopSettings:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise ConfigurationError(f"--{option} {first['input']}: {first['msg']}") from None
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("scalable-oversight", "openai", "torch", "safetensors"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ what needs no training: the longer reply, and the reply that the untrained model
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..analysis.accuracy import Estimate, clustered_mean
 from ..identity import digest
+from ..runs.directory import versions_of
 from .folder import TrainingFolder
 from .language import LanguageAgent, LanguageRewardModel
 from .preference_files import Preference, digest_of, read_preferences, split_by_source
@@ -207,7 +206,15 @@ def _trained(
     }
     path = Path("logs") / f"{pupil.training}-{digest(configuration, 8)}" if log_dir is None else Path(log_dir)
     comparisons = [one.comparison for one in held]
-    with progress, TrainingFolder(path, configuration, _versions(), command) as folder:
+    with (
+        progress,
+        TrainingFolder(
+            path,
+            configuration,
+            versions_of("scalable-oversight", "torch", "transformers", "trl", "peft", "accelerate", "datasets"),
+            command,
+        ) as folder,
+    ):
 
         def kept(piece: str, found: Callable[[], Differences]) -> list[float]:
             """The differences of a piece of work, which is done unless it is in the folder already."""
@@ -275,10 +282,3 @@ def _by_margin(differences: Sequence[float], held: Sequence[Preference]) -> tupl
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("scalable-oversight", "torch", "transformers", "trl", "peft", "accelerate", "datasets"):
-        found[package] = importlib.metadata.version(package)
-    return found

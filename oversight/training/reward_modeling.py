@@ -8,9 +8,7 @@ the sub-tasks that the judgement rests on.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import math
-import platform
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +28,7 @@ from ..identity import digest, seed_from
 from ..questions import Arena
 from ..registry import find_agent, find_arena
 from ..runs.api import carry_out, plan_run
-from ..runs.directory import read_episodes
+from ..runs.directory import read_episodes, versions_of
 from ..runs.plan import PeopleOptions
 from ..runs.progress import Progress
 from ..runs.session import SessionOptions
@@ -269,7 +267,12 @@ def reward_modeling(
     }
     progress = progress or TrainingProgress()
     path = Path("logs") / f"reward_modeling-{digest(configuration, 8)}" if log_dir is None else Path(log_dir)
-    with TrainingFolder(path, configuration, _versions(), command) as folder, progress:
+    with (
+        TrainingFolder(
+            path, configuration, versions_of("scalable-oversight", "numpy", "torch", "safetensors"), command
+        ) as folder,
+        progress,
+    ):
         work = _Work(supply, tasks, judge, makes, chosen, folder, progress, session)
         try:
             for number in range(chosen.seeds):
@@ -325,13 +328,6 @@ def _settings(given: Mapping[str, Any]) -> RewardModelingSettings:
             f"--inject-level {chosen.inject_level}: there are {chosen.levels} levels, from 0 to {chosen.levels - 1}"
         )
     return chosen
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("scalable-oversight", "numpy", "torch", "safetensors"):
-        found[package] = importlib.metadata.version(package)
-    return found
 
 
 # ---- the work -----------------------------------------------------------------------------------------

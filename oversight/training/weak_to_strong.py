@@ -7,9 +7,7 @@ is stated where there is a gap, and refused where there is none to be shown.
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +22,7 @@ from ..analysis.accuracy import Estimate, clustered_mean
 from ..analysis.comparison import Recovered, gap_recovered
 from ..errors import ConfigurationError, DataError
 from ..identity import digest, seed_from
+from ..runs.directory import versions_of
 from .examples import Example, digest_of, labels_of_run, read_examples, splits
 from .folder import TrainingFolder
 from .probe import fit_probe
@@ -233,7 +232,15 @@ def weak_to_strong(
         "settings": chosen.model_dump(mode="json"),
     }
     path = Path("logs") / f"weak_to_strong-{digest(configuration, 8)}" if log_dir is None else Path(log_dir)
-    with progress, TrainingFolder(path, configuration, _versions(), command) as folder:
+    with (
+        progress,
+        TrainingFolder(
+            path,
+            configuration,
+            versions_of("scalable-oversight", "numpy", "scipy", "scikit-learn", "torch", "transformers"),
+            command,
+        ) as folder,
+    ):
         work = _Work(examples, supervisor, pupils, parts, chosen, progress)
         finished = {_key(result) for result in folder.results}
         owed = [unit for unit in work.units() if unit.key not in finished]
@@ -262,16 +269,6 @@ def _settings(given: Mapping[str, Any]) -> WeakToStrongSettings:
         if len(set(values)) < len(values):
             raise ConfigurationError(f"{option}: a value is given twice")
     return chosen
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("scalable-oversight", "numpy", "scipy", "scikit-learn", "torch", "transformers"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _supervised(
