@@ -46,13 +46,14 @@ def processor_seconds() -> float:
 
 
 def ours(base_url: str, episodes: int, connections: int) -> None:
-    options = {"vllm/fake": ModelOptions(base_url=base_url)}
+    judge = "vllm/fake(orders=one)"  # one verdict is one call, as in the bare loops
+    options = dict.fromkeys(("vllm/fake", judge), ModelOptions(base_url=base_url))
     with tempfile.TemporaryDirectory() as folder:
         result = oversight.run(
             "debate(style=sequential)",
             Plain(),
             debater="vllm/fake",
-            judge="vllm/fake",
+            judge=judge,
             limit=episodes,
             swap=False,
             options=options,

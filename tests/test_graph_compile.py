@@ -76,7 +76,7 @@ def run(compiled, limit=None):
     state = asyncio.run(
         compiled.graph.ainvoke({"turns": []}, {"recursion_limit": limit}, context=EpisodeContext(recorder))
     )
-    return compiled.ordered(state["turns"]), recorder
+    return compiled.ordered(map(Turn.from_dict, state["turns"])), recorder
 
 
 # ---- the step limit -------------------------------------------------------------------------------
@@ -325,4 +325,4 @@ def test_turns_that_finish_in_another_order_are_put_in_the_protocols_order():
     """Transcripts follow the graph, whoever finished first."""
     compiled = helpers.compiled(Debate(rounds=2), 2)
     turns, _ = run(compiled)
-    assert compiled.ordered([turn.to_dict() for turn in reversed(turns)]) == turns
+    assert compiled.ordered(reversed(turns)) == turns

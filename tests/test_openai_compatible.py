@@ -319,7 +319,7 @@ def test_150_calls_are_in_flight_at_once(endpoint):
     assert endpoint.most_in_flight() == 150
 
 
-def test_one_client_an_endpoint_and_key(endpoint):
+def test_one_connection_an_endpoint_and_key(endpoint):
     endpoint.answer()
 
     async def main():
@@ -327,8 +327,8 @@ def test_one_client_an_endpoint_and_key(endpoint):
         one, other, elsewhere = openai("one", options), openai("other", options), vllm("one", options)
         for model in (one, other, elsewhere):
             await model.complete(CALL)
-        assert one._client() is other._client()
-        assert one._client() is not elsewhere._client()
+        assert one._connected() is other._connected()
+        assert one._connected() is not elsewhere._connected()
         await one.close()
         await one.close()
         await other.complete(CALL)  # is not closed with the first

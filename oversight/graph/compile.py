@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
 from typing import Protocol as Interface
@@ -26,7 +26,7 @@ from langgraph.types import Command, StateSnapshot
 from typing_extensions import TypedDict
 
 from ..agents.human import SEVERAL
-from ..protocol import Condition, Protocol, Seat
+from ..protocol import Condition, Protocol, Role, Seat
 from ..transcript import Turn, Verdict
 from .check import require_sound
 from .network import END, START, Instance, Unrolled, unroll
@@ -121,6 +121,20 @@ class EpisodeContext:
     """LangGraph's context: what an episode is about, which is no part of its state."""
 
     moderator: Moderator
+    _known: dict[str, tuple[dict[str, Any], Turn]] = field(default_factory=dict)
+
+    def write(self, turn: Turn) -> dict[str, Any]:
+        """The turn as the state carries it."""
+        values = turn.to_dict()
+        self._known[turn.step] = values, turn
+        return values
+
+    def read(self, values: dict[str, Any]) -> Turn:
+        """The turn that a dictionary of the state stands for; every later turn asks, so it is made once at most."""
+        known = self._known.get(values["step"])
+        if known is None or known[0] is not values:
+            known = self._known[values["step"]] = values, Turn.from_dict(values)
+        return known[1]
 
 
 @dataclass(frozen=True)
@@ -204,15 +218,16 @@ class CompiledProtocol:
         context = EpisodeContext(moderator)
         config: RunnableConfig = {"recursion_limit": self.unrolled.step_limit}
         if thread is None:
-            return self.ordered((await self.graph.ainvoke({"turns": []}, config, context=context))["turns"])
+            state = await self.graph.ainvoke({"turns": []}, config, context=context)
+            return self.ordered(map(context.read, state["turns"]))
         graph = self.graph.copy({"checkpointer": thread.saver})
         config["configurable"] = {"thread_id": thread.id}
         held = await graph.aget_state(config)
-        moderator.recall(self.ordered(held.values.get("turns", [])))
+        moderator.recall(self.ordered(map(context.read, held.values.get("turns", []))))
         # A task that has written its turn is no longer next, though the step that it stands in is not over.
         begin: Any = None if held.tasks else {"turns": []}
         if held.values and not held.tasks:  # ended, and the process with it before there was a record
-            return self.ordered(held.values["turns"])
+            return self.ordered(map(context.read, held.values["turns"]))
         if replies:
             begin = Command(resume=dict(replies))
         elif held.interrupts:
@@ -221,12 +236,21 @@ class CompiledProtocol:
         state = await graph.ainvoke(begin, config, context=context, durability="sync")
         if "__interrupt__" in state:
             raise Waiting(_open(await graph.aget_state(config)))
-        return self.ordered(state["turns"])
+        return self.ordered(map(context.read, state["turns"]))
 
-    def ordered(self, turns: list[dict[str, Any]]) -> list[Turn]:
-        """Turns of a state in the protocol's order, whichever finished first."""
-        rank = {name: index for index, name in enumerate(self.unrolled.instances)}
-        return sorted((Turn.from_dict(turn) for turn in turns), key=lambda turn: rank[turn.step])
+    def ordered(self, turns: Iterable[Turn]) -> list[Turn]:
+        """Turns in the protocol's order, whichever finished first."""
+        return sorted(turns, key=lambda turn: self.rank[turn.step])
+
+    @cached_property
+    def rank(self) -> dict[str, int]:
+        """By the name of a turn, its place in the protocol's order."""
+        return {name: place for place, name in enumerate(self.unrolled.instances)}
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """The protocol's roles by name."""
+        return dict(self.protocol.roles(self.answers))
 
     def verdict(self, turns: list[Turn]) -> Verdict:
         """The verdict of a finished episode: the mean of the verdicts that no later verdict follows."""
@@ -260,19 +284,19 @@ def _vote(probabilities: Sequence[float]) -> tuple[float, ...]:
     return tuple(won / sum(winners) for won in winners)
 
 
-def _turns(state: EpisodeState, steps: Sequence[str]) -> list[Turn]:
+def _turns(state: EpisodeState, steps: Sequence[str], read: Callable[[dict[str, Any]], Turn]) -> list[Turn]:
     """The turns of these steps that were taken, in the order of the steps."""
     taken = {turn["step"]: turn for turn in state["turns"]}
-    return [Turn.from_dict(taken[step]) for step in steps if step in taken]
+    return [read(taken[step]) for step in steps if step in taken]
 
 
 # LangGraph finds the runtime by its parameter's name, which Callable cannot say: hence Any.
 def _turn_node(instance: Instance, before: list[str]) -> Any:
     async def node(state: EpisodeState, runtime: Runtime[EpisodeContext]) -> dict[str, Any]:
-        turns = _turns(state, instance.hears)
-        claims = [turn for turn in _turns(state, before) if turn.kind == "claim"]
-        turn = await runtime.context.moderator.take(instance, turns, claims)
-        return {"turns": [turn.to_dict()]}
+        context = runtime.context
+        turns = _turns(state, instance.hears, context.read)
+        claims = [turn for turn in _turns(state, before, context.read) if turn.kind == "claim"]
+        return {"turns": [context.write(await context.moderator.take(instance, turns, claims))]}
 
     return node
 
@@ -286,7 +310,7 @@ def _route(condition: Condition, before: list[str], yes: str, no: str) -> Callab
         # A condition decides what everybody sees next, so it must not turn on what one seat keeps to itself.
         public = [
             replace(turn, reasoning="", candidates=(), readings=())
-            for turn in _turns(state, before)
+            for turn in _turns(state, before, Turn.from_dict)
             if not turn.private
         ]
         return yes if condition(public) else no

@@ -236,9 +236,9 @@ class EpisodeModerator:
         """What going on costs a judge that is asked for its verdict now."""
         if instance.step.kind != "verdict":
             return None
-        rank = {name: place for place, name in enumerate(self.compiled.unrolled.instances)}
+        rank = self.compiled.rank
         before = [turn for turn in self.taken if rank[turn.step] < rank[instance.name]]
-        return self.episode.protocol.stakes(sorted(before, key=lambda turn: rank[turn.step]))
+        return self.episode.protocol.stakes(self.compiled.ordered(before))
 
     def _seed(self, instance: Instance, view: View) -> int:
         answer = self.answer_of[view.position] if view.position is not None else None
@@ -903,12 +903,10 @@ async def play_episode(
             if not bound.expired():
                 raise
             failure = TurnFailed(f"not finished within {timeout:g} s: raise --episode-timeout, or leave it out")
-        rank = {name: index for index, name in enumerate(compiled.unrolled.instances)}
-        turns = sorted(moderator.taken, key=lambda turn: rank[turn.step])
+        turns = compiled.ordered(moderator.taken)
         verdict = Verdict(None, reason=str(failure))
     question = episode.question
     total = sum((turn.usage for turn in turns), Usage())
-    roles = episode.protocol.roles(len(question.answers))
     deciding = list(
         dict.fromkeys(i.step.seat.role.name for i in compiled.unrolled.instances.values() if i.step.kind == "verdict")
     )
@@ -928,7 +926,7 @@ async def play_episode(
         "answers": len(question.answers),
         "correct": question.correct,
         "cast": {role: list(names) for role, names in episode.cast.items()},
-        "arguing": [name for name, role in roles.items() if role.is_supervised],
+        "arguing": [name for name, role in compiled.roles.items() if role.is_supervised],
         "deciding": deciding,
         "seating": episode.seating.to_dict(),
         "sample": episode.sample,

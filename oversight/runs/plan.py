@@ -286,14 +286,16 @@ class Plan:
         for purpose, entries in phases:
             for protocol, casts in entries:
                 described = protocol.describe()
+                arguing: dict[int, int] = {}
                 for index, question in enumerate(self.questions):
                     if (question.id in self.held_out) != (purpose == "calibration"):
                         continue
                     answers = len(question.answers)
-                    steps = list(protocol.graph(answers).steps())
-                    named = {step.seat for step in steps} | {seat for step in steps for seat in step.told}
-                    arguing = sum(seat.role.argues_for_an_answer for seat in named)
-                    orders = seatings(index, answers, arguing, self.seed, swap=self.swap)
+                    if answers not in arguing:
+                        steps = list(protocol.graph(answers).steps())
+                        named = {step.seat for step in steps} | {seat for step in steps for seat in step.told}
+                        arguing[answers] = sum(seat.role.argues_for_an_answer for seat in named)
+                    orders = seatings(index, answers, arguing[answers], self.seed, swap=self.swap)
                     for sample in range(self.epochs):
                         for seating in orders:
                             for cast in casts:

@@ -250,7 +250,7 @@ class Replay(CompiledProtocol):
             return await super().play(replaying, thread, replies)
         except RecordingEnds:
             if any(turn.kind == "verdict" and turn.role in self.recording.judges for turn in replaying.taken):
-                return self.ordered([turn.to_dict() for turn in replaying.taken])
+                return self.ordered(replaying.taken)
             raise
 
 
