@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from typing import Protocol as Interface
 
 import networkx as nx
@@ -47,6 +47,9 @@ class EpisodeState(TypedDict):
     """The state that LangGraph carries: turns as dictionaries, in the order in which they were finished."""
 
     turns: Annotated[list[dict[str, Any]], operator.add]
+
+
+StateCompiled: TypeAlias = CompiledStateGraph[EpisodeState, "EpisodeContext", EpisodeState, EpisodeState]
 
 
 class Moderator(Interface):
@@ -146,13 +149,24 @@ class CompiledProtocol:
     protocol : the protocol.
     answers : the number of answers it is compiled for.
     unrolled : one node a turn.
-    graph : the compiled LangGraph graph: context an :class:`EpisodeContext`, state an :class:`EpisodeState`.
     """
 
     protocol: Protocol
     answers: int
     unrolled: Unrolled
-    graph: CompiledStateGraph[EpisodeState, EpisodeContext, EpisodeState, EpisodeState]
+
+    @cached_property
+    def graph(self) -> StateCompiled:
+        """LangGraph's graph, one node a turn: context an :class:`EpisodeContext`, state an :class:`EpisodeState`."""
+        return _langgraph(self.unrolled, {name: [name] for name in self.unrolled.instances}, self.protocol.name)
+
+    @cached_property
+    def chained(self) -> StateCompiled:
+        """The same with one node for turns that follow each other in any case: LangGraph's work is by the node.
+
+        An episode that is interrupted goes on at the beginning of a node, so this is for those that never are.
+        """
+        return _langgraph(self.unrolled, self.unrolled.chains, self.protocol.name)
 
     @cached_property
     def arguing(self) -> tuple[tuple[Seat, ...], ...]:
@@ -218,7 +232,7 @@ class CompiledProtocol:
         context = EpisodeContext(moderator)
         config: RunnableConfig = {"recursion_limit": self.unrolled.step_limit}
         if thread is None:
-            state = await self.graph.ainvoke({"turns": []}, config, context=context)
+            state = await self.chained.ainvoke({"turns": []}, config, context=context)
             return self.ordered(map(context.read, state["turns"]))
         graph = self.graph.copy({"checkpointer": thread.saver})
         config["configurable"] = {"thread_id": thread.id}
@@ -284,19 +298,24 @@ def _vote(probabilities: Sequence[float]) -> tuple[float, ...]:
     return tuple(won / sum(winners) for won in winners)
 
 
-def _turns(state: EpisodeState, steps: Sequence[str], read: Callable[[dict[str, Any]], Turn]) -> list[Turn]:
+def _turns(turns: Sequence[dict[str, Any]], steps: Sequence[str], read: Callable[[dict[str, Any]], Turn]) -> list[Turn]:
     """The turns of these steps that were taken, in the order of the steps."""
-    taken = {turn["step"]: turn for turn in state["turns"]}
+    taken = {turn["step"]: turn for turn in turns}
     return [read(taken[step]) for step in steps if step in taken]
 
 
 # LangGraph finds the runtime by its parameter's name, which Callable cannot say: hence Any.
-def _turn_node(instance: Instance, before: list[str]) -> Any:
+def _turn_node(instances: Sequence[Instance], unrolled: Unrolled) -> Any:
+    leading = [(instance, unrolled.before(instance.name)) for instance in instances]
+
     async def node(state: EpisodeState, runtime: Runtime[EpisodeContext]) -> dict[str, Any]:
-        context = runtime.context
-        turns = _turns(state, instance.hears, context.read)
-        claims = [turn for turn in _turns(state, before, context.read) if turn.kind == "claim"]
-        return {"turns": [context.write(await context.moderator.take(instance, turns, claims))]}
+        context, taken = runtime.context, list[dict[str, Any]]()
+        for instance, before in leading:
+            said = [*state["turns"], *taken]
+            heard = _turns(said, instance.hears, context.read)
+            claims = [turn for turn in _turns(said, before, context.read) if turn.kind == "claim"]
+            taken.append(context.write(await context.moderator.take(instance, heard, claims)))
+        return {"turns": taken}
 
     return node
 
@@ -310,7 +329,7 @@ def _route(condition: Condition, before: list[str], yes: str, no: str) -> Callab
         # A condition decides what everybody sees next, so it must not turn on what one seat keeps to itself.
         public = [
             replace(turn, reasoning="", candidates=(), readings=())
-            for turn in _turns(state, before, Turn.from_dict)
+            for turn in _turns(state["turns"], before, Turn.from_dict)
             if not turn.private
         ]
         return yes if condition(public) else no
@@ -327,27 +346,35 @@ def compile_protocol(protocol: Protocol, answers: int = 2) -> CompiledProtocol:
         if the protocol does not pass its check.
     """
     require_sound(protocol, answers)
-    unrolled = unroll(protocol.graph(answers))
+    return CompiledProtocol(protocol, answers, unroll(protocol.graph(answers)))
+
+
+def _langgraph(unrolled: Unrolled, chains: Mapping[str, Sequence[str]], name: str) -> StateCompiled:
+    """LangGraph's graph with a node for each chain of turns, named by its first."""
     builder: StateGraph[EpisodeState, EpisodeContext, EpisodeState, EpisodeState] = StateGraph(
         EpisodeState, context_schema=EpisodeContext
     )
-    names: dict[str, str] = {START: LANGGRAPH_START, END: LANGGRAPH_END}
-    for name in unrolled.graph:
-        if name in unrolled.instances:
-            builder.add_node(name, _turn_node(unrolled.instances[name], unrolled.before(name)))
-        elif name not in names:
-            builder.add_node(name, _pass)
-    for name, sources in unrolled.joins.items():
-        if name == END:  # whoever is last ends the episode
-            for source in sources:
+    chain_of = {turn: first for first, turns in chains.items() for turn in turns}
+    nodes = {START: LANGGRAPH_START, END: LANGGRAPH_END, **chain_of}
+    for node in unrolled.graph:
+        if node in chains:
+            builder.add_node(node, _turn_node([unrolled.instances[turn] for turn in chains[node]], unrolled))
+        elif node not in nodes:
+            builder.add_node(node, _pass)
+    for node, sources in unrolled.joins.items():
+        before = [nodes.get(source, source) for source in sources]
+        if node == END:  # whoever is last ends the episode
+            for source in before:
                 builder.add_edge(source, LANGGRAPH_END)
-        elif len(sources) == 1:
-            builder.add_edge(names.get(sources[0], sources[0]), name)
+        elif chain_of.get(node, node) != node:  # inside a chain
+            continue
+        elif len(before) == 1:
+            builder.add_edge(before[0], node)
         else:
-            builder.add_edge(sources, name)
-    for name, sources in unrolled.either.items():
+            builder.add_edge(before, node)
+    for node, sources in unrolled.either.items():
         for source in sources:
-            builder.add_edge(source, name)
-    for name, (condition, yes, no) in unrolled.conditions.items():
-        builder.add_conditional_edges(name, _route(condition, unrolled.before(name), yes, no), [yes, no])
-    return CompiledProtocol(protocol, answers, unrolled, builder.compile(name=protocol.name))
+            builder.add_edge(nodes.get(source, source), node)
+    for node, (condition, yes, no) in unrolled.conditions.items():
+        builder.add_conditional_edges(node, _route(condition, unrolled.before(node), yes, no), [yes, no])
+    return builder.compile(name=name)

@@ -196,7 +196,7 @@ class Recording:
 
         ``messages``: whether the new judge sees what the recorded one said to the speakers.
         """
-        return Replay(compiled.protocol, compiled.answers, compiled.unrolled, compiled.graph, self, messages)
+        return Replay(compiled.protocol, compiled.answers, compiled.unrolled, self, messages)
 
 
 @dataclass(frozen=True)
