@@ -7,7 +7,7 @@ defends what; in which order the judge is offered its options.
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..identity import seed_from
@@ -34,7 +34,7 @@ class Seating:
 
     def to_dict(self) -> dict[str, Any]:
         """The seating as JSON values."""
-        return {name: list(order) for name, order in asdict(self).items()}
+        return {name: list(order) for name, order in vars(self).items()}
 
 
 def _balanced(seed: int, ordering: str, index: int, answers: int) -> tuple[int, ...]:
