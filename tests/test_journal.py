@@ -39,7 +39,7 @@ numbers = itertools.count()
 @pytest.fixture(scope="module")
 def shared_database(postgresql_server):
     """One database, in which every test has journals of its own."""
-    return postgresql_server.url(postgresql_server.make_database())
+    return postgresql_server.make_place()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
