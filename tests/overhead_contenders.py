@@ -133,7 +133,8 @@ def langgraph(base_url: str, debates: int, connections: int) -> None:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
     from langgraph.graph import END, START, StateGraph
 
-    State = TypedDict("State", {"turns": Annotated[list[str], operator.add]})
+    # As a class its annotation would be a text, which LangGraph does not find inside a function.
+    State = TypedDict("State", {"turns": Annotated[list[str], operator.add]})  # noqa: UP013
 
     async def main() -> None:
         async with (

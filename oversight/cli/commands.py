@@ -310,6 +310,7 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         progress=progress_for(error_console()),
         session=session,
         command=command,
+        journal=arguments.journal,
     )
     if plan.asks_people:
         from ..report.sessions import print_session

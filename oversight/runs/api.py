@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -20,7 +20,7 @@ from ..questions import Arena, Question, take_answers
 from ..registry import find_agent, find_arena, find_protocol
 from ..transcript import Usage
 from .cascades import held_out, require_one_verdict, require_verdicts
-from .directory import read_episodes, read_json, read_lines
+from .directory import journal_of, read_episodes, read_json, read_lines
 from .journal import read_spending
 from .plan import Cast, PeopleOptions, Plan, Scheduling, require_cast, tournament_casts
 from .progress import Progress
@@ -46,9 +46,11 @@ class RunResult:
     Parameters
     ----------
     log_dir : the run directory.
+    journal : the URL that leads to its journal, where that takes more than the directory remembers: a password.
     """
 
     log_dir: Path
+    journal: str | None = field(default=None, repr=False, compare=False)
 
     def episodes(self) -> Iterator[dict[str, Any]]:
         """Records of the finished episodes, one dictionary each, capability measurements left out."""
@@ -75,7 +77,7 @@ class RunResult:
 
     def spending(self) -> list[list[Spend]]:
         """What each start of the run has spent by role and model, oldest first; starts without a call left out."""
-        return read_spending(self.log_dir / "journal.sqlite")
+        return read_spending(journal_of(self.log_dir, self.journal))
 
     def gap(
         self,
@@ -447,6 +449,7 @@ def carry_out(
     progress: Progress | None = None,
     session: SessionOptions | None = None,
     command: Sequence[str] = (),
+    journal: str | None = None,
 ) -> RunResult:
     """Carry out a plan, from a script or a notebook alike; see :func:`run` for the parameters."""
     from .calls import require_limit
@@ -483,10 +486,11 @@ def carry_out(
         progress=progress,
         session=session,
         command=command,
+        journal=journal,
     )
     with little_garbage_collection():
         _wait_for(work)
-    return RunResult(folder)
+    return RunResult(folder, journal)
 
 
 def _wait_for(work: Coroutine[Any, Any, None]) -> None:
@@ -527,6 +531,7 @@ def run(
     retry_failed: bool = False,
     progress: Progress | None = None,
     session: SessionOptions | None = None,
+    journal: str | None = None,
     **cast: str | Agent | Sequence[str | Agent],
 ) -> RunResult:
     """Play a protocol over an arena's questions with one cast.
@@ -550,6 +555,8 @@ def run(
     retry_failed : play unscored episodes again.
     progress : told what happens.
     session : who sits at the terminal, where an agent is ``human``.
+    journal : ``postgresql://user@host:port/database`` keeps the paid calls there, for which the extra ``postgresql``
+        is needed; by default they are kept in ``journal.sqlite`` of the run directory.
     **cast : an agent, its name, or a list of them for each role (``debater="mcts/64", judge="mcts/8"``).
 
     Returns
@@ -592,6 +599,7 @@ def run(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        journal=journal,
     )
 
 
@@ -623,6 +631,7 @@ def tournament(
     session: SessionOptions | None = None,
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
+    journal: str | None = None,
 ) -> RunResult:
     """Every debater before every judge under every protocol, over the same questions.
 
@@ -688,4 +697,5 @@ def tournament(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        journal=journal,
     )

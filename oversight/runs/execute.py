@@ -48,6 +48,7 @@ async def execute(
     progress: Progress | None = None,
     command: Sequence[str] = (),
     session: SessionOptions | None = None,
+    journal: str | None = None,
 ) -> None:
     """Carry out a plan in a run directory; what is finished there already is not done again.
 
@@ -63,6 +64,7 @@ async def execute(
     progress : told what happens; silent by default.
     command : the words of the command line, kept with the run.
     session : who sits at the terminal, where people take part.
+    journal : the URL of the PostgreSQL database that the journal is kept in; None for a file in ``log_dir``.
 
     Raises
     ------
@@ -80,6 +82,7 @@ async def execute(
         retry_refused=retry_failed,
         command=command,
         person=session.person if plan.asks_people else None,
+        journal=journal,
     )
     try:
         if directory.questions() is None:

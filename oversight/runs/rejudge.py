@@ -275,6 +275,7 @@ def rejudge(
     retry_failed: bool = False,
     progress: Progress | None = None,
     session: SessionOptions | None = None,
+    journal: str | None = None,
 ) -> RunResult:
     """Put a new judge before recorded transcripts; nobody speaks anew.
 
@@ -333,4 +334,5 @@ def rejudge(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        journal=journal,
     )
