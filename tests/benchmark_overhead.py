@@ -4,8 +4,9 @@
 
 Debates of seven dependent calls, with everything on (views, LangGraph, journal, records, progress), beside bare loops
 that make the same calls, in turn in one run, so that their ratios hold on a noisy machine: see overhead_contenders.py
-for what is played.  Each measurement is a process of its own.  ``--peers PYTHON`` adds other frameworks, installed in
-an environment of their own (``pip install inspect-ai autogen-agentchat 'autogen-ext[openai]'``).
+for what is played.  Each measurement is a process of its own.  ``--peers inspect=PYTHON autogen=PYTHON`` adds other
+frameworks, each by the interpreter of an environment of its own (``pip install inspect-ai openai``;
+``pip install autogen-agentchat 'autogen-ext[openai]'``).
 
 The endpoint is by default the tests' own; ``--base-url`` names another, in which ``{latency}`` stands for its
 milliseconds.  The wall time is given as a ratio to the ideal, the larger of calls x latency / connections and
@@ -29,7 +30,6 @@ from overhead_contenders import CALLS
 
 OURS, YARDSTICK = "ours", "sdk"
 HERE = ["ours", "sdk", "sdk_raw", "aiohttp", "langgraph"]
-PEERS = ["inspect", "autogen"]
 REPLY = "I maintain that this answer is supported by the first premise and by the second. " * 6
 
 
@@ -62,11 +62,13 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="milliseconds in which the endpoint answers")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; medians are printed")
     parser.add_argument("--base-url", help="another endpoint, as http://127.0.0.1:8099/lat/{latency}/v1")
-    parser.add_argument("--peers", metavar="PYTHON", help="the interpreter of an environment with other frameworks")
+    parser.add_argument(
+        "--peers", nargs="+", default=[], metavar="NAME=PYTHON", help="inspect and autogen, where they are"
+    )
     parser.add_argument("--only", nargs="+", help="names of contenders")
     arguments = parser.parse_args()
     contenders = [(sys.executable, name) for name in HERE]
-    contenders += [(arguments.peers, name) for name in PEERS if arguments.peers]
+    contenders += [tuple(reversed(peer.split("=", 1))) for peer in arguments.peers]
     if arguments.only:
         contenders = [one for one in contenders if one[1] in arguments.only]
     for connections in arguments.connections:

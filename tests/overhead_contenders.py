@@ -189,10 +189,15 @@ def inspect(base_url: str, debates: int, connections: int) -> None:
     def debates_of_seven_calls() -> Task:
         return Task(dataset=[Sample(input=f"Question {n}?") for n in range(debates)], solver=debate())
 
-    model = get_model("openai-api/fake/fake", base_url=base_url, api_key="none", max_connections=connections)
+    model = get_model("openai-api/fake/fake", base_url=base_url, api_key="none")
     with tempfile.TemporaryDirectory() as folder:
         (log,) = eval(
-            debates_of_seven_calls(), model=model, log_dir=folder, display="none", max_samples=connections, max_tasks=1
+            debates_of_seven_calls(),
+            model=model,
+            log_dir=folder,
+            display="none",
+            max_samples=connections,
+            max_connections=connections,
         )
         assert log.status == "success", log.error
 

@@ -56,8 +56,7 @@ async def execute(
     ----------
     plan : what to do.
     log_dir : the run directory; made if missing.
-    connections : most calls in flight to one endpoint, and most episodes under way; None for as many calls as the
-        endpoint keeps up with.
+    connections : most calls in flight to one endpoint; None for as many as it keeps up with.
     cost_limit : dollars, over all starts of the run.
     episode_timeout : seconds after which an episode is given up as unscored; None for no limit.
     retry_failed : whether unscored episodes are owed again.

@@ -17,7 +17,6 @@ def little_garbage_collection() -> Iterator[None]:
     through every imported module again and again took a fifth of a run's processor time.
     """
     thresholds = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, *thresholds[1:])
     try:
