@@ -139,7 +139,7 @@ class Unrolled:
     conditions: dict[str, tuple[Condition, str, str]] = field(default_factory=dict)
     _before: dict[str, list[str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def step_limit(self) -> int:
         """How many rounds of LangGraph the longest path takes: one a node, and one to start."""
         return int(nx.dag_longest_path_length(self.graph))

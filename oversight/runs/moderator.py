@@ -561,7 +561,7 @@ class EpisodeModerator:
                 fault = read_steps(tries[-1].text, step.most_steps)[1]
                 raise Unparsable(f"{agent.name} wrote no steps that can be read in {len(tries)} tries: {fault}")
         cost = sum((one.usage for one in tries), Usage())
-        best = min(readable, key=lambda one: limits.distance(one.text))
+        best = readable[0] if len(readable) == 1 else min(readable, key=lambda one: limits.distance(one.text))
         again = (f"asked {len(tries)} times for a speech within the limits",) if len(tries) > 1 else ()
         return replace(best, notes=(*best.notes, *again)), cost
 
