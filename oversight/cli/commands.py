@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigurationError, UnknownName
+from ..errors import ConfigurationError, OversightError, RunDirectoryError, UnknownName
 from ..specification import parse_specification, split_list
 from .parsing import (
     Parser,
@@ -23,6 +25,7 @@ from .parsing import (
 
 if TYPE_CHECKING:
     from ..runs.plan import Plan
+    from ..runs.spending import Spend
 
 __all__ = [
     "carry_out_plan",
@@ -300,17 +303,18 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         print_plan(plan, folder, console())
         return 0
     session = session_options(arguments)
-    result = carry_out(
-        plan,
-        folder,
-        connections=arguments.max_connections,
-        cost_limit=arguments.cost_limit,
-        episode_timeout=arguments.episode_timeout,
-        retry_failed=arguments.retry_failed,
-        progress=progress_for(error_console()),
-        session=session,
-        command=command,
-    )
+    with _account_of_what_ends_early(folder):
+        result = carry_out(
+            plan,
+            folder,
+            connections=arguments.max_connections,
+            cost_limit=arguments.cost_limit,
+            episode_timeout=arguments.episode_timeout,
+            retry_failed=arguments.retry_failed,
+            progress=progress_for(error_console()),
+            session=session,
+            command=command,
+        )
     if plan.asks_people:
         from ..report.sessions import print_session
 
@@ -331,6 +335,30 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
     return 0
 
 
+@contextmanager
+def _account_of_what_ends_early(folder: Path) -> Iterator[None]:
+    """Print what a run has cost that a cost limit, Ctrl-C or an error ends: above the line that says why."""
+    from ..report.terminal import error_console, print_spending
+    from ..runs.api import RunResult
+
+    result = RunResult(folder)
+
+    def known() -> list[list[Spend]] | None:
+        try:
+            return result.spending()
+        except OversightError:  # the line to come is about something else, or says the same
+            return None
+
+    before = known()
+    try:
+        yield
+    except (OversightError, KeyboardInterrupt):
+        after = known()
+        if after and after != before:  # else this start called no model, or the folder is another run's
+            print_spending(result, error_console())
+        raise
+
+
 def _print_cascades(folder: Path) -> None:
     """What cascades guarantee, who decided, and what people's time bought; nothing where there was none."""
     from ..runs.cascades import kept_calibrations
@@ -349,18 +377,35 @@ def _print_cascades(folder: Path) -> None:
 
 def show(words: Sequence[str]) -> int:
     """``oversight show``"""
-    parser = Parser("show", "The episodes of a run, or the transcript of one.", "oversight show logs/mine 3f2a")
+    parser = Parser(
+        "show",
+        "The episodes of a run and what its calls have cost, or the transcript of one episode.",
+        "oversight show logs/mine 3f2a",
+    )
     parser.add_argument("log_dir", metavar="LOGDIR", help="a run directory")
     parser.add_argument("episode", metavar="EPISODE", nargs="?", help="an episode's id, or the beginning of it")
     parser.add_argument("--limit", type=int, default=40, metavar="N", help="how many are listed (default: 40)")
     parser.add_argument("--unscored", action="store_true", help="list unscored episodes only")
     parser.add_argument("--reasoning", action="store_true", help="show private reasoning too")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: counts and spend of the run, or the record of the episode"
+    )
     arguments = parser.parse(words)
-    from ..report.terminal import console, print_episode, print_episodes
+    from ..report.terminal import console, episode_record, print_episode, print_episodes, print_spending, run_as_json
+    from ..runs.api import RunResult
 
     folder = Path(arguments.log_dir)
-    if arguments.episode is None:
+    if arguments.json:
+        found = (
+            run_as_json(RunResult(folder)) if arguments.episode is None else episode_record(folder, arguments.episode)
+        )
+        print(json.dumps(found, indent=2, ensure_ascii=True, allow_nan=False))
+    elif arguments.episode is None:
         print_episodes(folder, console(), unscored=arguments.unscored, limit=arguments.limit)
+        try:
+            print_spending(RunResult(folder), console())
+        except RunDirectoryError as error:  # the episodes are in another file
+            console().print(f"what its calls cost cannot be told: {error}", soft_wrap=True)
     else:
         print_episode(folder, arguments.episode, console(), reasoning=arguments.reasoning)
     return 0

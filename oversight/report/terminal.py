@@ -21,7 +21,7 @@ from ..errors import ConfigurationError, nearest
 from ..questions import NEITHER, Question
 from ..runs.directory import read_episodes, read_lines
 from ..runs.plan import label_names
-from ..runs.spending import Spend
+from ..runs.spending import Spend, in_all, summed
 from ..transcript import Quote
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console",
+    "episode_record",
     "error_console",
     "print_episode",
     "print_episodes",
@@ -49,6 +50,7 @@ __all__ = [
     "print_run",
     "print_skipped",
     "print_spending",
+    "run_as_json",
     "safe",
 ]
 
@@ -234,19 +236,16 @@ def print_spending(result: RunResult, out: Console) -> None:
     starts = result.spending()
     if not starts:
         return
-    total = Spend("", "")
-    lines: dict[tuple[str, str], Spend] = {}
-    for line in (line for start in starts for line in start):
-        lines.setdefault((line.role, line.model), Spend(line.role, line.model)).add(line)
-        total.add(line)
+    lines = summed(starts)
+    every = in_all(lines)
     table = Table(box=None)
     table.add_column("role", overflow="fold")
     table.add_column("model", overflow="fold")
     for name in ("calls", "repeated", "tokens in", "out", "dollars", "cacheable"):
         table.add_column(name, justify="right", no_wrap=True)
-    for line in [*lines.values(), *([total] if len(lines) > 1 else [])]:
+    for line in [*lines, *([every] if len(lines) > 1 else [])]:
         table.add_row(
-            safe(line.role) if line is not total else "in all",
+            safe(line.role) if line is not every else "in all",
             safe(line.model),
             f"{line.calls:,}",
             f"{line.retries:,}",
@@ -254,15 +253,13 @@ def print_spending(result: RunResult, out: Console) -> None:
             f"{line.output_tokens:,}",
             f"{line.dollars:,.4f}" + (" + ?" if line.unknown else ""),
             "—" if line.cacheable is None else f"{100 * line.cacheable:.0f} %",
-            style="bold" if line is total else "",
+            style="bold" if line is every else "",
         )
     out.print()
     out.print(table)
-    _line(out, _counted(total))
+    _line(out, _counted(every))
     if len(starts) > 1:
-        last = Spend("", "")
-        for line in starts[-1]:
-            last.add(line)
+        last = in_all(starts[-1])
         _line(
             out, f"in {len(starts)} starts that called models; the last of them: {_counted(last)}, ${last.dollars:,.4f}"
         )
@@ -407,7 +404,29 @@ def print_episodes(folder: Path, out: Console, *, unscored: bool = False, limit:
     _line(out, f"{shown or f'{count} episodes'}; oversight show {folder} EPISODE shows one")
 
 
-def _find(folder: Path, start: str) -> dict[str, Any]:
+def run_as_json(result: RunResult) -> dict[str, Any]:
+    """A run as JSON values: how many episodes there are by status, and what its starts have spent.
+
+    ``spending`` has ``starts``, oldest first, each a list by role and model, their sum as ``lines``, and the sum of
+    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.
+    """
+    statuses = Counter(record["status"] for record in read_episodes(result.log_dir))
+    starts = result.spending()
+    lines = summed(starts)
+    every = in_all(lines).to_dict()
+    return {
+        "run": str(result.log_dir),
+        "episodes": {"scored": 0, "unscored": 0, **statuses},
+        "spending": {
+            "total": {name: every[name] for name in every if name not in ("role", "model")},
+            "lines": [line.to_dict() for line in lines],
+            "starts": [[line.to_dict() for line in start] for start in starts],
+        },
+    }
+
+
+def episode_record(folder: Path, start: str) -> dict[str, Any]:
+    """The record of the episode whose id begins so; raises ConfigurationError unless there is exactly one."""
     matches, known = [], []
     for record in read_episodes(folder):
         known.append(record["id"][: max(8, len(start))])
@@ -450,7 +469,7 @@ def _remark(out: Console, text: str) -> None:
 
 def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = False) -> None:
     """The transcript of one episode."""
-    record = _find(folder, start)
+    record = episode_record(folder, start)
     questions = {line["id"]: Question.from_dict(line) for line in read_lines(folder / "questions.jsonl")}
     question = questions.get(record["question"])
     labels = label_names(record["answers"])

@@ -81,6 +81,7 @@ async def execute(
         command=command,
         person=session.person if plan.asks_people else None,
     )
+    progress.account(directory.journal.spending)
     try:
         if directory.questions() is None:
             directory.keep_questions(plan.questions)
