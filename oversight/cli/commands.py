@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from .parsing import (
 
 if TYPE_CHECKING:
     from ..runs.plan import Plan
+    from ..runs.progress import Progress
     from ..runs.spending import Spend
 
 __all__ = [
@@ -303,7 +304,8 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         print_plan(plan, folder, console())
         return 0
     session = session_options(arguments)
-    with _account_of_what_ends_early(folder):
+    progress = progress_for(error_console())
+    with _account_of_what_ends_early(folder, progress):
         result = carry_out(
             plan,
             folder,
@@ -311,7 +313,7 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
             cost_limit=arguments.cost_limit,
             episode_timeout=arguments.episode_timeout,
             retry_failed=arguments.retry_failed,
-            progress=progress_for(error_console()),
+            progress=progress,
             session=session,
             command=command,
         )
@@ -336,26 +338,19 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
 
 
 @contextmanager
-def _account_of_what_ends_early(folder: Path) -> Iterator[None]:
+def _account_of_what_ends_early(folder: Path, progress: Progress) -> Iterator[None]:
     """Print what a run has cost that a cost limit, Ctrl-C or an error ends: above the line that says why."""
-    from ..report.terminal import error_console, print_spending
+    from ..report.terminal import error_console, print_account
     from ..runs.api import RunResult
 
-    result = RunResult(folder)
-
-    def known() -> list[list[Spend]] | None:
-        try:
-            return result.spending()
-        except OversightError:  # the line to come is about something else, or says the same
-            return None
-
-    before = known()
+    earlier: list[list[Spend]] = []
+    with suppress(OversightError):  # where it cannot be read, the run will say so
+        earlier = RunResult(folder).spending()
     try:
         yield
     except (OversightError, KeyboardInterrupt):
-        after = known()
-        if after and after != before:  # else this start called no model, or the folder is another run's
-            print_spending(result, error_console())
+        if progress.spending.lines:  # as it was counted: what ends the run may be that nothing can be stored
+            print_account([*earlier, progress.spending.lines], error_console())
         raise
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "console",
     "episode_record",
     "error_console",
+    "print_account",
     "print_episode",
     "print_episodes",
     "print_gap",
@@ -233,7 +234,11 @@ def _reasons(result: RunResult, out: Console) -> None:
 
 def print_spending(result: RunResult, out: Console) -> None:
     """What the calls of a run cost, by role and model; nothing where no model was called."""
-    starts = result.spending()
+    print_account(result.spending(), out)
+
+
+def print_account(starts: Sequence[Sequence[Spend]], out: Console) -> None:
+    """What the starts of a run have spent together, by role and model; nothing where there was none."""
     if not starts:
         return
     lines = summed(starts)

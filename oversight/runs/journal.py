@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunDirectoryError
-from .durable import GroupCommit
+from .durable import GroupCommit, refused_because
 from .spending import Spend, Spending
 
 __all__ = ["Journal", "read_spending"]
@@ -110,7 +110,7 @@ class Journal:
             self._read.execute(_STARTS)
             self._read.execute("SELECT key, what, value, dollars, refused FROM calls LIMIT 1")
         except sqlite3.Error as error:
-            raise RunDirectoryError(f"{path}: cannot be used as the journal: {error}") from None
+            raise RunDirectoryError(f"{path}: cannot be used as the journal: {refused_because(error, path)}") from None
         self._write_connection: sqlite3.Connection | None = None
         self._writer: GroupCommit[Write] = GroupCommit(self._store, "journal")
         self._under_way: dict[str, _UnderWay] = {}
@@ -227,7 +227,8 @@ class Journal:
                 raise
         except sqlite3.Error as error:
             raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error}; what was stored before is kept, repeat the command to go on"
+                f"{self.path}: cannot be written: {refused_because(error, self.path)}; what was stored before is kept, "
+                "repeat the command to go on"
             ) from None
 
     def _keep_spending(self, connection: sqlite3.Connection) -> None:

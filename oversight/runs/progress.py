@@ -19,7 +19,14 @@ __all__ = ["Lines", "Live", "Progress", "Silent", "progress_for"]
 
 
 class Progress:
-    """Told what happens in a run; does nothing with it."""
+    """Told what happens in a run; does nothing with it.
+
+    Attributes
+    ----------
+    spending : what this start of the run has spent so far.
+    """
+
+    spending = Spending()
 
     def note(self, message: str) -> None:
         """Something worth a line."""
@@ -35,6 +42,7 @@ class Progress:
 
     def account(self, spending: Spending) -> None:
         """Calls are about to be made: where what they cost is counted, by role and model, as it happens."""
+        self.spending = spending
 
     def retried(self, tries: int) -> None:
         """One more try of a call failed and is made again; how many there were in all."""
@@ -91,13 +99,9 @@ class Lines(Progress):
         self.console, self.every = console, every
         self._total = self._done = self._unscored = self._retries = 0
         self._begin = self._last = time.monotonic()
-        self._spending = Spending()
 
     def note(self, message: str) -> None:
         self.console.print(message, highlight=False, markup=False)
-
-    def account(self, spending: Spending) -> None:
-        self._spending = spending
 
     def start(self, owed: int, finished: int) -> None:
         self._total, self._done = owed, 0
@@ -129,7 +133,7 @@ class Lines(Progress):
             parts.append(f"{self._unscored} unscored")
         if self._retries:
             parts.append(_retried(self._retries))
-        self.note(", ".join(filter(None, [*parts, _spend(self._spending.lines)])))
+        self.note(", ".join(filter(None, [*parts, _spend(self.spending.lines)])))
 
     def prepared(self, waits: bool) -> None:
         self._done += 1
@@ -215,6 +219,7 @@ class Live(Progress):
         self._bar.console.print(message, highlight=False, markup=False)
 
     def account(self, spending: Spending) -> None:
+        super().account(spending)
         self._bar.spending = spending
 
     def measured(self, games: int, total: int) -> None:
