@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -108,17 +109,61 @@ def test_help_of_a_protocol_and_an_arena_shows_their_options(capsys):
 
 
 HEAVY = ("torch", "transformers", "matplotlib", "pyspiel", "langgraph", "openai", "scipy", "numpy", "pydantic", "rich")
+HEAVY += ("networkx", "aiohttp", "httpx", "sklearn", "pandas", "filelock")
+
+HELPS = """
+from oversight.cli import COMMANDS, main
+from oversight.cli.train import TRAININGS
+for words in [[name] for name in COMMANDS] + [["train", name] for name in TRAININGS]:
+    if words[1:] not in (["agent"], ["reward_model"]):  # whose options stand with what they are options of
+        try:
+            main([*words, "--help"])
+        except SystemExit:
+            pass
+"""
+
+
+def helps(*words):
+    """Code that asks for the help of a command."""
+    return f"from oversight.cli import main\ntry:\n    main({[*words, '--help']})\nexcept SystemExit:\n    pass"
 
 
 @pytest.mark.parametrize(
-    "code",
-    ["import oversight", "from oversight.cli import main\nmain(['--help'])\nmain(['--version'])"],
+    ("code", "needed"),
+    [
+        ("import oversight", ()),
+        ("from oversight.cli import main\nmain(['--help'])\nmain(['--version'])", ()),
+        (HELPS, ()),
+        (helps("run", "debate"), ("pydantic",)),
+        (helps("tournament", "connect_four"), ("pydantic",)),
+        (helps("check", "debate"), ("pydantic",)),
+        (helps("train", "agent"), ("numpy", "pydantic", "rich")),
+        (helps("train", "reward_model"), ("numpy", "pydantic", "rich")),
+        ("from oversight.cli import main\nmain(['list', 'protocols'])", ("numpy", "pydantic", "rich")),
+    ],
+    ids=["import", "help", "every help", "run", "tournament", "check", "agent", "reward model", "list"],
 )
-def test_nothing_heavy_is_loaded_before_it_is_used(code):
-    """``import oversight`` and ``oversight --help`` load none of the large packages."""
+def test_nothing_heavy_is_loaded_before_it_is_used(code, needed):
+    """Whoever asks what there is and how it is written waits for none of the large packages."""
     script = f"{code}\nimport sys\nprint('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert "LOADED []" in ended.stdout
+    loaded = ended.stdout.splitlines()[-1]
+    assert loaded.startswith("LOADED [")
+    assert set(ast.literal_eval(loaded.removeprefix("LOADED "))) <= set(needed)
+
+
+def test_help_on_a_protocol_of_ones_own_that_never_ends_is_one_line(tmp_path, capsys):
+    """Its graph is looked at before its roles are asked for, as it is not for those that come with the library."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from oversight.protocol import Judge, Protocol\n\n\n"
+        "class Mine(Protocol):\n    name = 'mine'\n    judge = Judge()\n\n"
+        "    def graph(self, answers):\n        return self.judge.decides() >> self.graph(answers)\n"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["run", f"{path}:Mine", "--help"])
+    assert ended.value.code == 0
+    assert "--arena" in capsys.readouterr().out
 
 
 # ---- what is refused ----------------------------------------------------------------------------

@@ -83,9 +83,7 @@ def read_run(
     more: Callable[[Parser], None] = lambda parser: None,
 ) -> tuple[Plan, argparse.Namespace]:
     """The plan that the arguments of a run ask for; ``more`` adds options of another command."""
-    from ..graph.check import require_sound
-    from ..protocol import Protocol
-    from ..registry import find_arena, find_protocol, load_class
+    from ..registry import find_arena, find_protocol, load_class, names
 
     parser = Parser(
         command,
@@ -100,6 +98,8 @@ def read_run(
     add_people_options(parser)
     more(parser)
     if chosen is not None:
+        from ..protocol import Protocol
+
         found = load_class("protocols", parse_specification(chosen).name)
         if not (isinstance(found, type) and issubclass(found, Protocol)):
             raise ConfigurationError(f"{chosen} is not a protocol")
@@ -113,7 +113,10 @@ def read_run(
         helping = "-h" in words or "--help" in words
         try:
             protocol = find_protocol(chosen, **given)
-            require_sound(protocol)
+            if not (helping and chosen in names("protocols")):  # help on what is registered need not wait for libraries
+                from ..graph.check import require_sound
+
+                require_sound(protocol)
             roles = list(protocol.roles())
         except ConfigurationError:
             if not helping:  # a required option may not be there yet

@@ -20,7 +20,6 @@ from rich.text import Text
 from ..errors import ConfigurationError, nearest
 from ..questions import NEITHER, Question
 from ..runs.directory import read_episodes, read_lines
-from ..runs.plan import label_names
 from ..runs.spending import Spend, in_all, summed
 from ..transcript import Quote
 
@@ -474,6 +473,8 @@ def _remark(out: Console, text: str) -> None:
 
 def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = False) -> None:
     """The transcript of one episode."""
+    from ..runs.plan import label_names  # which brings what plays
+
     record = episode_record(folder, start)
     questions = {line["id"]: Question.from_dict(line) for line in read_lines(folder / "questions.jsonl")}
     question = questions.get(record["question"])
