@@ -55,7 +55,7 @@ def label_names(count: int) -> tuple[str, ...]:
     return tuple(letters[i % 26] + (str(i // 26) if i >= 26 else "") for i in range(count))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Episode:
     """One protocol × question × cast × seating × sample, and the id that its content gives it."""
 
