@@ -168,12 +168,22 @@ def test_help_on_a_protocol_of_ones_own_that_never_ends_is_one_line(tmp_path, ca
 
 # ---- what is refused ----------------------------------------------------------------------------
 
+PARTS = ("decomposer", "solver", "combiner", "judge")
 REFUSED = [
     (["rnu"], "unknown command 'rnu': did you mean 'run'?"),
     (["run", "debte", *CAST], "unknown protocol 'debte': did you mean 'debate'?"),
     (["run", "debate", "--arena", "pasage"], "unknown arena 'pasage': did you mean 'passage'?"),
     (["run", "debate", "--arena", SUMS, "--debater", "opanai/x", "--judge", SECOND], "did you mean 'openai/...'?"),
     (["run", "debate", *CAST, "--round", "2"], "unknown option '--round': did you mean '--rounds'?"),
+    (
+        ["run", "factored_verification", *CAST, "--critic", SECOND],
+        "--critic: protocol factored_verification has no critic; it has one with --candidates 2 or --refine",
+    ),
+    (
+        ["run", "decomposition", *CAST[:2], *(f"--{role}=x" for role in (*PARTS, "checker"))],
+        "--checker: protocol decomposition has no checker; it has one with --validated",
+    ),
+    (["run", "debate", *CAST, "--critic", SECOND], "unknown option '--critic'"),
     (["run", "debate", *CAST, "--log-dri", "x"], "unknown option '--log-dri': did you mean '--log-dir'?"),
     (["run", "direct", "--arena", SUMS, "--judge", "openai/gpt-4o"], "OPENAI_API_KEY"),
     (["run", "direct", "--arena", "passage", "--judge", "scripted/first"], "passage needs the option 'data'"),

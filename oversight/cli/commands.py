@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from ..errors import ConfigurationError, OversightError, RunDirectoryError, UnknownName
 from ..specification import parse_specification, split_list
@@ -118,6 +119,8 @@ def read_run(
 
                 require_sound(protocol)
             roles = list(protocol.roles())
+            for role in set(protocol.texts).difference(roles):
+                parser.absent[f"--{role.replace('_', '-')}"] = partial(_what_brings, role, chosen, given)
         except ConfigurationError:
             if not helping:  # a required option may not be there yet
                 raise
@@ -155,6 +158,30 @@ def read_run(
         options=model_options(arguments, [name for names in named.values() for name in names]),
     )
     return plan, arguments
+
+
+def _what_brings(role: str, chosen: str, given: Mapping[str, Any]) -> str:
+    """Under which option of a protocol it has a role that it does not have under those given."""
+    from ..registry import find_protocol
+
+    protocol = find_protocol(chosen, **given)
+    bringing = []
+    for name, field in type(protocol).model_fields.items():
+        now = getattr(protocol, name)
+        others: Sequence[Any] = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        if isinstance(now, int):
+            others = [True] if now is False else [False] if now is True else [now + 1]
+        for other in others:
+            try:
+                roles = find_protocol(chosen, **{**given, name: other}).roles()
+            except ConfigurationError:  # it does not go with the others
+                continue
+            if role in roles:
+                value = "" if other is True else " false" if other is False else f" {other}"
+                bringing.append(f"--{name.replace('_', '-')}{value}")
+                break
+    known = f"protocol {protocol.title} has no {role}"
+    return f"{known}; it has one with {' or '.join(bringing)}" if bringing else f"{known}: leave it out"
 
 
 def tournament(words: Sequence[str]) -> int:
