@@ -518,6 +518,9 @@ class Protocol(BaseModel, ABC):
     combines: ClassVar[Literal["mean", "majority"]] = "mean"
     """How verdicts given side by side become one: their mean, or the share of them that each answer wins."""
 
+    prefers: ClassVar[bool] = False
+    """Whether the verdict is which answer is better, and not which is correct: people are asked in these words."""
+
     prompts: str = Field(
         default="", description="folder with prompt files of your own: oversight prompts writes the built-in ones"
     )
