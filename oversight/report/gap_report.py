@@ -252,7 +252,7 @@ def forecasts_table(analysis: GapAnalysis) -> Table:
         table.add_row(*map(Text, (protocol, start, str(one.n), error, gain, f"{one.covered} of {one.held_out}")))
     if any(one.error is not None for one in analysis.forecasts):
         notes.append(
-            "mean error of accuracy and log score against one that says the same everywhere (error in "
+            "mean error of accuracy and log score (nats) against one that says the same everywhere (error in "
             "brackets), for cells from this gap on; held: cells whose interval holds the forecast"
         )
     if notes:
