@@ -151,7 +151,8 @@ def gap_terminal_plot(analysis: GapAnalysis, width: int = 100, height: int = 20)
         if alone:
             lines += _wrap([f"nobody argues in {title}:", *(f"{part}," for part in alone[:-1]), alone[-1]], width, " ")
     if not lines:
-        lines.append("nothing to plot: no episode was scored")
+        scored = any(cell.n for cell in analysis.cells)
+        lines.append(f"nothing to plot: {'no capability is known' if scored else 'no episode was scored'}")
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 

@@ -17,9 +17,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import ConfigurationError, nearest
+from ..errors import ConfigurationError, OversightError, nearest
 from ..questions import NEITHER, Question
-from ..runs.directory import read_episodes, read_lines
+from ..runs.directory import read_episodes, read_json, read_lines
 from ..runs.spending import Spend, in_all, summed
 from ..transcript import Quote
 
@@ -327,6 +327,17 @@ def print_imported(conditions: Mapping[str, Condition], count: int, folder: Path
     _line(out, f"{count} debates in {folder}: oversight show {folder}")
 
 
+def _prefers(folder: Path) -> bool:
+    """Whether the verdicts of a run are preferences between replies, as far as its protocols are known here."""
+    from ..registry import load_class
+
+    try:
+        configured = read_json(folder / "run.json")["configuration"]["protocols"]
+        return any(load_class("protocols", one["protocol"]).prefers for one in configured)
+    except (OversightError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def print_gap(
     result: RunResult, analysis: GapAnalysis, out: Console, pictures: Sequence[Path] = (), *, safety: bool = False
 ) -> None:
@@ -337,14 +348,17 @@ def print_gap(
     from .gap_report import fits_table, forecasts_table, gap_table, gap_terminal_plot, thresholds_table
     from .gap_views import attack_table, safety_table
 
-    tables = [gap_table(analysis), fits_table(analysis)]
-    if analysis.thresholds:
-        tables += [thresholds_table(analysis), forecasts_table(analysis)]
-    if safety:
-        tables += [safety_table(analysis), attack_table(analysis)]
+    tables = [gap_table(analysis)]
+    if analysis.capability:  # else there is no gap, and nothing that depends on one
+        tables.append(fits_table(analysis))
+        if analysis.thresholds:
+            tables += [thresholds_table(analysis), forecasts_table(analysis)]
+        if safety:
+            tables += [safety_table(analysis), attack_table(analysis)]
     for table in tables:
         out.print(table)
-    out.print(gap_terminal_plot(analysis, width=min(out.width, 120)))
+    if analysis.capability:
+        out.print(gap_terminal_plot(analysis, width=min(out.width, 120)))
     lines = list(analysis.remarks)
     if analysis.how:
         lines.append(f"capability: {analysis.how}")
@@ -352,6 +366,8 @@ def print_gap(
         lines.append(", ".join(f"{name} {round(value, 4) + 0.0:+.4g} {analysis.unit}" for name, value in ranked))
     else:
         lines.append("Capability was not measured in this run, so there is no gap: oversight tournament measures it.")
+    if _prefers(result.log_dir):
+        lines.append("Verdicts are preferences between replies: accuracy is how often the better one was preferred.")
     lines += [f"{name} has no capability: {reason}" for name, reason in analysis.unmeasured.items()]
     for line in lines:
         out.print(safe(line), soft_wrap=True)
