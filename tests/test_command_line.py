@@ -14,9 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from oversight import run
 from oversight.cli import COMMANDS, main
+from oversight.report.terminal import print_episodes, print_plan, print_run
+from oversight.runs.api import carry_out, plan_tournament
 from oversight.runs.directory import read_episodes
 
 HERE = Path(__file__).parent
@@ -537,3 +540,30 @@ def test_a_run_is_run_again_from_its_own_directory(tmp_path, capsys):
     assert one == two
     assert len(one) == 4
     assert main(["rerun", str(tmp_path), "--log-dir", str(tmp_path / "three")]) == 2
+
+
+# ---- names that are long ------------------------------------------------------------------------
+
+
+def test_long_names_are_folded_and_never_cut(tmp_path):
+    """At 80 columns agents that differ in their last letter stay two, in the plan and in every table of the result."""
+    agents = [tiny.Thinker(), tiny.Thinker()]
+    for agent, last in zip(agents, "xy", strict=True):
+        agent.name = f"a/model-with-a-very-long-name-indeed-7b-instruct-of-the-year-{last}"
+        agent.describe = lambda name=agent.name: {"agent": name}
+    plan = plan_tournament(tiny.Sums(), agents, ["debate(rounds=1)"], limit=2, seed=1)
+    out = Console(width=80, highlight=False)
+    printed = []
+    with out.capture() as captured:
+        print_plan(plan, tmp_path / "run", out)
+    printed.append(captured.get())
+    result = carry_out(plan, tmp_path / "run")
+    for show in (lambda: print_run(result, out), lambda: print_episodes(tmp_path / "run", out)):
+        with out.capture() as captured:
+            show()
+        printed.append(captured.get())
+    for text in printed:
+        assert "…" not in text
+        # What is left of either name on its last line ends in its own letter.
+        assert any(re.search(r"(^|\s|-|[a-z])x(\s|,|$)", line) for line in text.splitlines())
+        assert any(re.search(r"(^|\s|-|[a-z])y(\s|,|$)", line) for line in text.splitlines())

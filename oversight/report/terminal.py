@@ -101,7 +101,7 @@ def print_plan(plan: Plan, folder: Path, out: Console) -> None:
     _line(out, f"arena {plan.arena.name}: {len(plan.questions)} questions from {sources} sources, seed {plan.seed}")
     _line(out, f"run directory {folder}")
     table = Table(box=None)
-    table.add_column("protocol")
+    table.add_column("protocol", overflow="fold")
     table.add_column("episodes", justify="right")
     for title, count in episodes.items():
         table.add_row(safe(title), f"{count:,}")
@@ -109,7 +109,7 @@ def print_plan(plan: Plan, folder: Path, out: Console) -> None:
     out.print(table)
     costs = Table(box=None)
     for name in ("role", "agent"):
-        costs.add_column(name)
+        costs.add_column(name, overflow="fold")
     for name in ("calls", "input tokens, at most", "output tokens, at most", "dollars, at most"):
         costs.add_column(name, justify="right")
     total: float | None = 0.0
