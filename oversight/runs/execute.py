@@ -15,6 +15,7 @@ from .calls import Budget, connected
 from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, versions_of, write_json
+from .durable import refused_because
 from .moderator import play_episode
 from .people import People
 from .places import next_in_turn
@@ -83,6 +84,7 @@ async def execute(
         person=session.person if plan.asks_people else None,
         journal=journal,
     )
+    progress.account(directory.journal.spending)
     try:
         if directory.questions() is None:
             directory.keep_questions(plan.questions)
@@ -225,9 +227,13 @@ async def _play_with_people(
             finally:
                 await sitting.stop()
     except sqlite3.Error as error:
+        file = directory.path / "checkpoints.sqlite"
+        why = refused_because(error, file)
         raise RunDirectoryError(
-            f"{directory.path / 'checkpoints.sqlite'}: cannot be used: {error}; it may be deleted: what people stated "
-            "and what was paid for is kept elsewhere, and comes back from there"
+            f"{file}: cannot be written: {why}; what was stored before is kept, make room and repeat the command"
+            if "full" in why
+            else f"{file}: cannot be used: {why}; it may be deleted: what people stated and what was paid for is kept "
+            "elsewhere, and comes back from there"
         ) from None
     finally:
         people.close()

@@ -222,6 +222,7 @@ class EpisodeModerator:
                 explains=step.explains,
                 public=bool(step.heard_by) and leads_on,
                 leads_on=leads_on,
+                prefers=self.episode.protocol.prefers,
             )
             turn = self._chosen(instance, agent, await respond(agent, request, self.journal))
         self.taken.append(turn)

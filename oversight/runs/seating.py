@@ -15,7 +15,7 @@ from ..identity import seed_from
 __all__ = ["Seating", "seatings"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seating:
     """The orderings of one episode, as indices into the question's answers.
 
