@@ -84,7 +84,9 @@ def test_a_run_that_the_cost_limit_ends_has_its_account(endpoint, tmp_path, caps
     assert found["total"]["calls"] == len(served)
     assert f"{found['total']['dollars']:,.4f}" in table
     # A start that asks nothing prints no account: what there is belongs to the earlier one.
-    again = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    none_left = words(endpoint, tmp_path / "run", "--cost-limit", "0.01")
+    again = subprocess.run(none_left, capture_output=True, text=True, timeout=120, check=False)
+    assert again.stderr.splitlines()[-1].startswith("oversight: error: the next call to")
     assert "cacheable" not in again.stderr
     assert len(shown(tmp_path / "run", capsys)["spending"]["starts"]) == 1
 

@@ -306,7 +306,7 @@ def test_a_call_that_fails_when_nobody_waits_for_it_any_more_says_nothing(tmp_pa
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         assert journal.under_way == 1
-        journal._store = journal._writer._write = refuse
+        journal._writer._write = refuse
         while journal.under_way:
             await asyncio.sleep(0.01)
         del waiting  # its traceback holds the call

@@ -7,7 +7,7 @@ defends what; in which order the judge is offered its options.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..identity import seed_from
@@ -34,7 +34,10 @@ class Seating:
 
     def to_dict(self) -> dict[str, Any]:
         """The seating as JSON values."""
-        return {name: list(order) for name, order in vars(self).items()}
+        return {name: list(getattr(self, name)) for name in _ORDERS}
+
+
+_ORDERS = tuple(one.name for one in fields(Seating))
 
 
 def _balanced(seed: int, ordering: str, index: int, answers: int) -> tuple[int, ...]:
