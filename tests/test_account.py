@@ -121,7 +121,7 @@ def test_a_run_that_is_interrupted_has_its_account_and_show_adds_up_all_starts(e
 
 def test_a_run_that_an_error_ends_has_its_account(endpoint, tmp_path):
     """Here the journal is broken while it runs."""
-    endpoint.answer(then=REPLY)
+    endpoint.answer(then={**REPLY, "delay": 0.2})
     command = words(endpoint, tmp_path / "run")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 60
