@@ -372,19 +372,24 @@ async def _play_all(
     async def worker() -> None:
         for episode in waiting:
             next_in_turn()
-            compiled = plan.compiled_for(episode)
-            agents = cascades.of(episode)
-            record = await play_episode(
-                episode, compiled, plan.arena, agents, directory.journal, plan.seed, timeout=timeout
-            )
-            if episode.recording is not None:
-                record["recording"] = episode.recording.mark()
+            record = await play_one(plan, episode, cascades.of(episode), directory.journal, timeout)
             await directory.add(record)
             if heard is not None:
                 heard(record)
             progress.finished(record, budget.spent, budget.usage, budget.unknown)
 
     await _until_one_fails([worker() for _ in range(at_once)])
+
+
+async def play_one(
+    plan: Plan, episode: Episode, agents: Mapping[str, Agent], journal: Journal, timeout: float | None
+) -> dict[str, Any]:
+    """The record of an episode of a plan, played by agents that are connected."""
+    compiled = plan.compiled_for(episode)
+    record = await play_episode(episode, compiled, plan.arena, agents, journal, plan.seed, timeout=timeout)
+    if episode.recording is not None:
+        record["recording"] = episode.recording.mark()
+    return record
 
 
 async def _until_one_fails(work: Sequence[Coroutine[Any, Any, None]]) -> None:
