@@ -259,7 +259,7 @@ def test_a_disk_that_refuses_is_one_line(tmp_path):
 
     async def work(journal):
         await journal.once("before", "model", producing("v", []))
-        journal._write_connection.execute("PRAGMA query_only=ON")
+        journal._store._writing.execute("PRAGMA query_only=ON")
         with pytest.raises(RunDirectoryError, match="cannot be written") as caught:
             await journal.once("key", "model", producing("v", []))
         return str(caught.value), journal.get("key")
@@ -276,10 +276,11 @@ def test_writes_that_wait_are_grouped_and_kept_in_order():
     def write(items):
         batches.append(list(items))
         time.sleep(0.02)
+        return items
 
     async def main():
         writer = GroupCommit(write, "test")
-        await asyncio.gather(*(writer.put(number) for number in range(200)))
+        assert await asyncio.gather(*(writer.put(number) for number in range(200))) == list(range(200))
         writer.close()
 
     asyncio.run(main())
@@ -293,6 +294,7 @@ def test_a_failed_write_is_the_error_of_its_waiters_alone():
     def write(items):
         if "bad" in items:
             raise OSError("disk full")
+        return items
 
     async def main():
         writer = GroupCommit(write, "test")

@@ -266,7 +266,7 @@ class RunDirectory:
             raise
         if self._seat is not None:
             self._lock.release()
-        self._writer: GroupCommit[str] = GroupCommit(self._append, "episodes")
+        self._writer: GroupCommit[str, None] = GroupCommit(self._append, "episodes")
 
     def _let_go(self) -> None:
         self._lock.release()
@@ -301,7 +301,7 @@ class RunDirectory:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
 
-    def _append(self, lines: Sequence[str]) -> None:
+    def _append(self, lines: Sequence[str]) -> list[None]:
         text = "".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass")
         try:
             with self._lock if self.person is not None else nullcontext():
@@ -322,6 +322,7 @@ class RunDirectory:
                 f"{self._file.name}: cannot be written: {error.strerror}; what was stored before is kept, "
                 "repeat the command to go on"
             ) from None
+        return [None] * len(lines)
 
     async def add(self, record: Mapping[str, Any]) -> None:
         """Append a finished episode; returns when it is durable."""

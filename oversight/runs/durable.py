@@ -15,32 +15,33 @@ from typing import Any, Generic, TypeVar
 __all__ = ["GroupCommit"]
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class GroupCommit(Generic[Item]):
-    """A writer thread that commits waiting items together.
+class GroupCommit(Generic[Item, Result]):
+    """A thread that works off waiting items together.
 
     Parameters
     ----------
-    write : called in the thread with the items of one commit; returns when they are durable.
+    write : called in the thread with the items of one commit; returns when they are durable, with a result for each.
     name : the thread's name.
     """
 
-    def __init__(self, write: Callable[[Sequence[Item]], None], name: str) -> None:
+    def __init__(self, write: Callable[[Sequence[Item]], Sequence[Result]], name: str) -> None:
         self._write = write
-        self._waiting: queue.SimpleQueue[tuple[Item, asyncio.Future[None], asyncio.AbstractEventLoop] | None] = (
+        self._waiting: queue.SimpleQueue[tuple[Item, asyncio.Future[Result], asyncio.AbstractEventLoop] | None] = (
             queue.SimpleQueue()
         )
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    async def put(self, item: Item) -> None:
-        """Store an item; returns when it is durable, raises what the write raised."""
+    async def put(self, item: Item) -> Result:
+        """Store an item; returns its result when it is durable, raises what the write raised."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[Result] = loop.create_future()
         self._waiting.put((item, done, loop))
         # A cancelled waiter must not take the write with it.
-        await asyncio.shield(done)
+        return await asyncio.shield(done)
 
     def close(self) -> None:
         """Write what is waiting and end the thread."""
@@ -57,13 +58,14 @@ class GroupCommit(Generic[Item]):
             taken = [one for one in batch if one is not None]
             if taken:
                 error: Exception | None = None
+                results: Sequence[Result] = ()
                 try:
-                    self._write([item for item, _, _ in taken])
+                    results = self._write([item for item, _, _ in taken])
                 except Exception as caught:  # handed to every waiter: it is theirs to report
                     error = caught
-                by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-                for _, done, loop in taken:
-                    by_loop.setdefault(loop, []).append(done)
+                by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Result], Result | None]]] = {}
+                for place, (_, done, loop) in enumerate(taken):
+                    by_loop.setdefault(loop, []).append((done, None if error else results[place]))
                 for loop, futures in by_loop.items():
                     if not loop.is_closed():
                         loop.call_soon_threadsafe(_finish, futures, error)
@@ -71,12 +73,12 @@ class GroupCommit(Generic[Item]):
                 return
 
 
-def _finish(futures: list[asyncio.Future[None]], error: Any) -> None:
-    for future in futures:
+def _finish(futures: list[tuple[asyncio.Future[Any], Any]], error: Any) -> None:
+    for future, result in futures:
         if future.done():
             continue
         if error is None:
-            future.set_result(None)
+            future.set_result(result)
         else:
             future.set_exception(error)
             future.exception()  # a waiter that was cancelled will not come for it

@@ -1,7 +1,8 @@
 """The journal: every paid call, stored before its result is used, found again by its content.
 
 A call that two episodes share is made once: the second waits for the first.  A call that an interrupted run
-had made is served from the journal when the run is resumed.
+had made is served from the journal when the run is resumed.  Several processes may have one journal open: each
+makes its own calls, and where two make the same one at the same time, both use the result that was stored first.
 """
 
 from __future__ import annotations
@@ -10,64 +11,29 @@ import asyncio
 import json
 import math
 import re
-import sqlite3
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunDirectoryError
 from .durable import GroupCommit
+from .journal_address import JournalAddress
+from .journal_stores import Add, Refuse, Row, Write, open_store, read_accounts
 from .spending import Spend, Spending
 
-__all__ = ["Journal", "read_spending"]
+__all__ = ["Journal", "JournalAddress", "read_spending"]
 
 Produce = Callable[[], Awaitable[dict[str, Any]]]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
-    key TEXT PRIMARY KEY,   -- digest of everything that determines the call
-    what TEXT NOT NULL,     -- who was called, for a reader
-    value TEXT NOT NULL,    -- the result, JSON
-    dollars REAL,           -- what it cost; NULL where unknown
-    refused INTEGER NOT NULL DEFAULT 0  -- 1: its result could not be used, so a retry makes it again
-) WITHOUT ROWID
-"""
-
-
-_PROMISES = """
-CREATE TABLE IF NOT EXISTS promises (   -- what calls in flight could cost, where several processes share a limit
-    id INTEGER PRIMARY KEY, holder TEXT NOT NULL, dollars REAL NOT NULL
-)
-"""
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-_STARTS = """
-CREATE TABLE IF NOT EXISTS starts (     -- what each start of the run that called models has spent
-    id INTEGER PRIMARY KEY, spending TEXT NOT NULL
-)
-"""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 _SECONDS_LATE = 1.0
 """How old the account of a start may be: writing it with every call would cost more than the call's own row."""
-
-Write = tuple[str, tuple[Any, ...]]
-"""A statement and its values."""
-
-# A result that was of no use gives way to a new one; what both cost adds up.
-_ADD = """
-INSERT INTO calls (key, what, value, dollars, refused) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE
-SET value = excluded.value, refused = excluded.refused,
-    dollars = CASE WHEN calls.dollars IS NULL THEN excluded.dollars
-                   ELSE calls.dollars + COALESCE(excluded.dollars, 0) END
-WHERE calls.refused = 1
-"""
-_REFUSE = "UPDATE calls SET refused = 1 WHERE key = ?"
 
 
 @dataclass(eq=False)
@@ -87,36 +53,37 @@ class _UnderWay:
 
 
 class Journal:
-    """Results of calls by key, in one SQLite file.
+    """Results of calls by key, in a SQLite file or in PostgreSQL.
 
     Parameters
     ----------
-    path : the file; made if missing.
+    address : where it is kept, made if missing; a path is that of a SQLite file.
     retry_refused : whether calls whose result was of no use are made again.
+    start : the start of the run that this process belongs to, where it is not the only one of it: what all of them
+        spend is one account.
 
     Raises
     ------
     RunDirectoryError
-        if the file cannot be opened or is not a journal.
+        if it cannot be opened or is not a journal; MissingExtra without the extra ``postgresql`` where it is needed.
     """
 
-    def __init__(self, path: Path, *, retry_refused: bool = False) -> None:
-        self.path, self.retry_refused = path, retry_refused
-        try:
-            self._read = sqlite3.connect(path, isolation_level=None, timeout=30)
-            self._read.execute("PRAGMA journal_mode=WAL")
-            self._read.execute(_SCHEMA)
-            self._read.execute(_PROMISES)
-            self._read.execute(_STARTS)
-            self._read.execute("SELECT key, what, value, dollars, refused FROM calls LIMIT 1")
-        except sqlite3.Error as error:
-            raise RunDirectoryError(f"{path}: cannot be used as the journal: {error}") from None
-        self._write_connection: sqlite3.Connection | None = None
-        self._writer: GroupCommit[Write] = GroupCommit(self._store, "journal")
+    def __init__(
+        self, address: Path | JournalAddress, *, retry_refused: bool = False, start: str | None = None
+    ) -> None:
+        self.address = address if isinstance(address, JournalAddress) else JournalAddress(address)
+        self.retry_refused = retry_refused
+        self.start = start or secrets.token_hex(8)
+        self._store = open_store(self.address, self.start)
+        self._find = self._store.find
+        self._writer: GroupCommit[Write, str | None] = GroupCommit(self._write, "journal")
+        # Where looking takes a round trip to a server, all that are looked for meanwhile share the next one.
+        self._finder: GroupCommit[str, Row | None] | None = None
+        if not self._store.at_once:
+            self._finder = GroupCommit(self._store.find_all, "journal, reading")
         self._under_way: dict[str, _UnderWay] = {}
         self.spending = Spending()
-        """What this start of the run spends; kept with the calls, at most a second late."""
-        self._start: int | None = None
+        """What this process spends in this start of the run; kept with the calls, at most a second late."""
         self._spending_kept = -math.inf
         self.stopping = False
         """Whether the run is ending, so that no call is to be begun."""
@@ -127,7 +94,9 @@ class Journal:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The stored result of a call, or None."""
-        row = self._read.execute("SELECT value, refused FROM calls WHERE key = ?", (key,)).fetchone()
+        return self._usable(self._find(key))
+
+    def _usable(self, row: Row | None) -> dict[str, Any] | None:
         return None if row is None or (row[1] and self.retry_refused) else json.loads(row[0])
 
     async def once(
@@ -144,10 +113,11 @@ class Journal:
         ended : called when the call that ``produce`` was asked for is stored, or given up.
         """
         while True:
-            stored = self.get(key)
-            if stored is not None:
-                self.served += 1
-                return stored
+            if self._finder is None:
+                stored = self.get(key)
+                if stored is not None:
+                    self.served += 1
+                    return stored
             call = self._under_way.get(key)
             if call is None or call.task.cancelled():
                 call = _UnderWay(asyncio.get_running_loop().create_task(self._make(key, what, produce)))
@@ -188,89 +158,51 @@ class Journal:
             call.given_up_freely = False
 
     async def _make(self, key: str, what: str, produce: Produce) -> dict[str, Any]:
+        if self._finder is not None:
+            # In the task that makes the call: whoever asks for the same meanwhile waits for both.
+            with self.given_up_freely(key):
+                stored = self._usable(await self._finder.put(key))
+            if stored is not None:
+                self.served += 1
+                return stored
         value = await produce()
         self.made += 1
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        if _SURROGATE.search(text):  # half a character, which UTF-8 cannot hold
-            text = json.dumps(value, allow_nan=False, separators=(",", ":"))
         failed = int("failure" in value)
-        await self._writer.put((_ADD, (key, what, text, value.get("dollars", 0.0), failed)))
-        return value
+        stays = await self._writer.put(Add(key, _storable(what), _to_json(value), value.get("dollars", 0.0), failed))
+        # What is used is what is stored, and another process may have stored it first.
+        return value if stays is None else json.loads(stays)
 
     async def keep_paid(self, key: str, what: str, dollars: float | None) -> None:
         """Count what a call has cost that is not made to its end; when it is made again, that comes on top."""
         value = json.dumps({"failure": "given up before it was answered"})
-        await self._writer.put((_ADD, (f"{key} given up", what, value, dollars, 1)))
+        await self._writer.put(Add(f"{key} given up", _storable(what), value, dollars, 1))
 
     async def refuse(self, key: str) -> None:
         """Mark a stored result as of no use; returns when that is durable."""
-        await self._writer.put((_REFUSE, (key,)))
+        await self._writer.put(Refuse(key))
 
-    def _store(self, rows: Sequence[Write]) -> None:
-        try:
-            if self._write_connection is None:
-                self._write_connection = sqlite3.connect(
-                    self.path, isolation_level=None, timeout=30, check_same_thread=False
-                )
-                self._write_connection.execute("PRAGMA synchronous=FULL")
-            connection = self._write_connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                for statement, values in rows:
-                    connection.execute(statement, values)
-                if time.monotonic() > self._spending_kept + _SECONDS_LATE or not rows:
-                    self._keep_spending(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error}; what was stored before is kept, repeat the command to go on"
-            ) from None
-
-    def _keep_spending(self, connection: sqlite3.Connection) -> None:
-        """Write down what this start has spent so far, in the transaction that stores the calls."""
-        if not self.spending.lines:
-            return
-        text = self.spending.to_json()
-        if self._start is None:
-            self._start = connection.execute("INSERT INTO starts (spending) VALUES (?)", (text,)).lastrowid
-        else:
-            connection.execute("UPDATE starts SET spending = ? WHERE id = ?", (text, self._start))
-        self._spending_kept = time.monotonic()
+    def _write(self, writes: Sequence[Write]) -> list[str | None]:
+        due = time.monotonic() > self._spending_kept + _SECONDS_LATE or not writes
+        account = self.spending.to_json() if due and self.spending.lines else None
+        stayed = self._store.write(writes, account)
+        if account is not None:
+            self._spending_kept = time.monotonic()
+        return stayed
 
     def spent(self) -> float:
         """Dollars of all stored calls with a known price."""
-        return float(self._read.execute("SELECT COALESCE(SUM(dollars), 0) FROM calls").fetchone()[0])
+        return self._store.spent()
 
     def promise(self, holder: str, dollars: float, limit: float) -> int | None:
         """Count the worst case of a call against a limit that processes share; None where it could cross it.
 
         Counted are all stored calls, and every promise that is not taken back.
         """
-        try:
-            self._read.execute("BEGIN IMMEDIATE")
-            try:
-                (promised,) = self._read.execute("SELECT COALESCE(SUM(dollars), 0) FROM promises").fetchone()
-                if self.spent() + promised + dollars > limit:
-                    return None
-                found = self._read.execute("INSERT INTO promises (holder, dollars) VALUES (?, ?)", (holder, dollars))
-                return found.lastrowid
-            finally:
-                self._read.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise RunDirectoryError(f"{self.path}: cannot be written: {error}; repeat the command to go on") from None
+        return self._store.promise(holder, dollars, limit)
 
     def take_back(self, promises: Sequence[int] = (), holder: str | None = None) -> None:
         """Promises are kept or broken; with a holder, all that it has left, as after a process that was killed."""
-        try:
-            self._read.executemany("DELETE FROM promises WHERE id = ?", [(one,) for one in promises])
-            if holder is not None:
-                self._read.execute("DELETE FROM promises WHERE holder = ?", (holder,))
-        except sqlite3.Error as error:
-            raise RunDirectoryError(f"{self.path}: cannot be written: {error}; repeat the command to go on") from None
+        self._store.take_back(promises, holder)
 
     @property
     def under_way(self) -> int:
@@ -289,32 +221,43 @@ class Journal:
             await asyncio.sleep(0)  # until it is noted that they have ended
 
     async def close(self) -> None:
-        """Let calls under way finish and be stored, then close the file."""
+        """Let calls under way finish and be stored, then let the store go."""
         await self.drain()
         self._writer.close()
-        if self.spending.lines:
-            self._store(())
-        self._read.close()
-        if self._write_connection is not None:
-            self._write_connection.close()
-            self._write_connection = None
+        if self._finder is not None:
+            self._finder.close()
+        try:
+            if self.spending.lines:
+                self._write(())
+        finally:
+            self._store.close()
 
 
-def read_spending(path: Path) -> list[list[Spend]]:
+def _to_json(value: dict[str, Any]) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if _SURROGATE.search(text):  # half a character, which UTF-8 cannot hold
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text
+
+
+def _storable(name: str) -> str:
+    """A name for a reader, with what a database refuses written out."""
+    return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", name)
+
+
+def read_spending(address: Path | JournalAddress) -> list[list[Spend]]:
     """What each start of a run has spent by role and model, oldest first; starts that called no model left out.
+
+    What the processes of one start have spent is added up.
 
     Raises
     ------
     RunDirectoryError
-        if the file is there and cannot be read.
+        if the journal is there and cannot be read.
     """
-    if not path.exists():
-        return []
-    try:
-        with closing(sqlite3.connect(path, timeout=30)) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'starts'").fetchone():
-                return []  # made by an earlier version
-            rows = connection.execute("SELECT spending FROM starts ORDER BY id").fetchall()
-    except sqlite3.Error as error:
-        raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
-    return [[Spend.from_dict(line) for line in json.loads(text)] for (text,) in rows]
+    starts: dict[str, dict[tuple[str, str], Spend]] = {}
+    for start, account in read_accounts(address if isinstance(address, JournalAddress) else JournalAddress(address)):
+        lines = starts.setdefault(start, {})
+        for line in map(Spend.from_dict, json.loads(account)):
+            lines.setdefault((line.role, line.model), Spend(line.role, line.model)).add(line)
+    return [list(lines.values()) for lines in starts.values() if lines]

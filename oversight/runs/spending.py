@@ -131,7 +131,7 @@ class Spending:
 
     def to_json(self) -> str:
         """All lines, as the journal keeps them; may be called by another thread."""
-        return json.dumps([line.to_dict() for line in self.lines], ensure_ascii=False)
+        return json.dumps([line.to_dict() for line in self.lines])
 
     def _line(self, model: str) -> Spend:
         key = (_role.get(), model)
