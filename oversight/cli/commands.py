@@ -310,6 +310,8 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         progress=progress_for(error_console()),
         session=session,
         command=command,
+        workers=arguments.workers,
+        executor=arguments.executor,
     )
     if plan.asks_people:
         from ..report.sessions import print_session

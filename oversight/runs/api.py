@@ -28,6 +28,7 @@ from .progress import Progress
 if TYPE_CHECKING:
     from ..analysis.gap import GapAnalysis
     from ..models.openai_compatible import ModelOptions
+    from .executor import ExecutorName
     from .session import SessionOptions
     from .spending import Spend
 
@@ -447,6 +448,8 @@ def carry_out(
     progress: Progress | None = None,
     session: SessionOptions | None = None,
     command: Sequence[str] = (),
+    workers: int | None = None,
+    executor: ExecutorName | None = None,
 ) -> RunResult:
     """Carry out a plan, from a script or a notebook alike; see :func:`run` for the parameters."""
     from .calls import require_limit
@@ -454,6 +457,12 @@ def carry_out(
 
     folder = Path(log_dir) if log_dir is not None else default_log_dir(plan)
     require_limit(cost_limit)
+    playing = None
+    if workers is not None or executor is not None:
+        from .executor import WorkerOptions
+
+        playing = WorkerOptions(workers, executor or "processes")
+        playing.require(plan, None)
     for agent in plan.agents.values():
         agent.require()
     if connections is not None and connections < 1:
@@ -483,6 +492,7 @@ def carry_out(
             progress=progress,
             session=session,
             command=command,
+            workers=playing,
         )
     )
     return RunResult(folder)
@@ -526,6 +536,8 @@ def run(
     retry_failed: bool = False,
     progress: Progress | None = None,
     session: SessionOptions | None = None,
+    workers: int | None = None,
+    executor: ExecutorName | None = None,
     **cast: str | Agent | Sequence[str | Agent],
 ) -> RunResult:
     """Play a protocol over an arena's questions with one cast.
@@ -549,6 +561,8 @@ def run(
     retry_failed : play unscored episodes again.
     progress : told what happens.
     session : who sits at the terminal, where an agent is ``human``.
+    workers : worker processes that play the episodes; None for this process.
+    executor : ``"processes"`` on this machine, or ``"ray"`` for the actors of a Ray cluster that runs already.
     **cast : an agent, its name, or a list of them for each role (``debater="mcts/64", judge="mcts/8"``).
 
     Returns
@@ -591,6 +605,8 @@ def run(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        workers=workers,
+        executor=executor,
     )
 
 
@@ -620,6 +636,8 @@ def tournament(
     until_width: float | None = None,
     batch: int = 64,
     session: SessionOptions | None = None,
+    workers: int | None = None,
+    executor: ExecutorName | None = None,
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> RunResult:
@@ -687,4 +705,6 @@ def tournament(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        workers=workers,
+        executor=executor,
     )

@@ -9,22 +9,31 @@ but the calls that it was making: what it had been dealt goes to the others, and
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from ..errors import WorkersLost
+from filelock import Timeout
+
+from ..agents import Agent, CompositeAgent, LanguageModelAgent
+from ..agents.cascade import CascadeAgent
+from ..errors import ConfigurationError, UnknownName, WorkersLost
 from ..transcript import Usage
 from .directory import RunDirectory
-from .job import Numbering, Spent
+from .job import Job, Numbering, Spent, pack
+from .journal_address import JournalAddress
 from .plan import Episode, Plan
 from .progress import Progress
-from .worker import Message, raised
+from .worker import Message, lock_of, raised
 
-__all__ = ["Executor", "Gone", "Heard", "Link", "Pool", "Start"]
+__all__ = ["Executor", "ExecutorName", "Gone", "Heard", "Link", "Pool", "Start", "WorkerOptions", "start_pool"]
+
+ExecutorName = Literal["processes", "ray"]
 
 Heard = Callable[[Mapping[str, Any]], None]
 """Told each record when it is durable."""
@@ -40,6 +49,58 @@ _DEATHS = 2
 
 _SLOW_START = 20.0
 """Seconds without a worker after which it is said what is waited for."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Who plays the episodes of a run, where that is not the process that holds it.
+
+    Parameters
+    ----------
+    count : how many workers, at least 1; None for one a processor.
+    executor : ``processes`` on this machine, or actors of a ``ray`` cluster that runs already.
+    """
+
+    count: int | None = None
+    executor: ExecutorName = "processes"
+
+    def require(self, plan: Plan, journal: JournalAddress | None) -> None:
+        """Raise ConfigurationError where workers cannot play a plan.
+
+        Parameters
+        ----------
+        journal : where the journal is; None for a file in the run directory.
+        """
+        option = f"--executor {self.executor}" if self.count is None else f"--workers {self.count}"
+        if self.executor not in get_args(ExecutorName):
+            raise UnknownName("executor", self.executor, get_args(ExecutorName))
+        if self.count is not None and self.count < 1:
+            raise ConfigurationError(f"{option}: give 1 or more")
+        if self.executor == "ray" and (journal is None or journal.path is not None):
+            raise ConfigurationError(
+                "--executor ray: the machines of a cluster share no file: give --journal postgresql://USER@HOST/DATABASE"
+            )
+        for agent in _asked(plan.agents.values()):
+            why = ""
+            if agent.asks_people:
+                why = "is asked at this terminal"
+            elif isinstance(agent, CascadeAgent):
+                why = "is calibrated on what has come out so far"
+            elif isinstance(agent, LanguageModelAgent) and agent.model.computes_here:
+                why = (
+                    "would be loaded by every worker, where one process runs all its calls as one batch, and uses the "
+                    "whole machine"
+                )
+            if why:
+                raise ConfigurationError(f"{option}: {agent.name} {why}: leave {option.split()[0]} out")
+
+
+def _asked(agents: Iterable[Agent]) -> Iterator[Agent]:
+    """The agents, with those that they ask."""
+    for agent in agents:
+        yield agent
+        if isinstance(agent, CompositeAgent):
+            yield from _asked(agent.members)
 
 
 class Executor(ABC):
@@ -69,8 +130,8 @@ class Link(ABC):
         """What it says next; raises Gone."""
 
     @abstractmethod
-    async def end(self) -> None:
-        """End it, if it has not ended, and let go of what it held here."""
+    async def end(self, *, kill: bool) -> None:
+        """Let go of a worker that has ended, or has to now."""
 
 
 Start = Callable[[str, int | None], Awaitable[Link]]
@@ -97,11 +158,12 @@ class _Worker:
     link: Link | None = None
     listening: asyncio.Task[None] | None = None
     ready: bool = False
+    ended: bool = False
     playing: dict[str, Episode] = field(default_factory=dict)
     waiting: dict[_Group, None] = field(default_factory=dict)
     """Groups of which episodes wait for it."""
     most: int = _FIRST
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
     without_room: int = 0
     """How often it has found no room under the cost limit since anything else happened."""
 
@@ -117,7 +179,9 @@ class Pool(Executor):
     workers : how many, at least 1.
     connections : calls in flight to one endpoint, shared out over the workers; None where each finds its own number.
     at_once : most episodes that one worker plays at a time.
+    limited : whether there is a cost limit, which they share.
     what : what a worker is called in messages.
+    left : called when the last worker has ended.
     progress : told what happens.
     """
 
@@ -132,16 +196,17 @@ class Pool(Executor):
         at_once: int,
         limited: bool,
         what: str,
+        left: Callable[[], None],
         progress: Progress,
     ) -> None:
-        self.plan, self.directory, self.progress, self.what = plan, directory, progress, what
+        self.directory, self.progress, self.what, self.left = directory, progress, what, left
         self.at_once, self.limited = at_once, limited
         self._numbering = Numbering(plan)
         self._start = start
         # Not more of them than calls that may be in flight.
         self._shares = _shares(workers, connections)
         self._workers: list[_Worker] = []
-        self._names = count(1)
+        self._names = (f"worker {number} of {directory.journal.start}" for number in count(1))
         self._groups: dict[tuple[str, int], _Group] = {}
         self._left: Iterator[Episode] = iter(())
         self._exhausted = True
@@ -190,17 +255,17 @@ class Pool(Executor):
         finally:
             for worker in self._workers:
                 if worker.link is not None:
-                    await worker.link.end()
+                    await worker.link.end(kill=not worker.ended)
                 self._take_back(worker)
+            self.left()
             if self._deaths > 1:
                 self.progress.note(f"{self._deaths} {self.what}s died in all, and were replaced")
 
     # ---- workers --------------------------------------------------------------------------------
 
     async def _add_worker(self, connections: int | None) -> None:
-        worker = _Worker(f"worker {next(self._names)}", connections)
+        worker = _Worker(next(self._names), connections)
         self._workers.append(worker)
-        self._take_back(worker)  # what a worker of that name left that was killed with an earlier start
         worker.link = await self._start(worker.holder, connections)
         worker.listening = asyncio.create_task(self._listen(worker, worker.link))
 
@@ -245,7 +310,7 @@ class Pool(Executor):
             case ("failed", names, text, trace):
                 self._fail(raised(names, text, trace))
             case ("ended", spent):
-                worker.spent = spent
+                worker.spent, worker.ended = spent, True
                 return True
         return False
 
@@ -253,7 +318,7 @@ class Pool(Executor):
         """Deal out again what a dead worker had, and start another in its place."""
         self._workers.remove(worker)
         assert worker.link is not None
-        await worker.link.end()
+        await worker.link.end(kill=True)
         self._take_back(worker)
         self._spent_by_gone += worker.spent
         self._deaths += 1
@@ -314,9 +379,7 @@ class Pool(Executor):
             return self._from(group)
         for episode in self._left:
             key = _shares_calls(episode)
-            group = self._groups.get(key)
-            if group is None:
-                group = self._groups[key] = _Group(worker)
+            group = self._groups.setdefault(key, _Group(worker))
             if group.owner is worker:
                 group.playing += 1
                 return episode
@@ -403,3 +466,84 @@ def _shares(workers: int, connections: int | None) -> list[int | None]:
         return [None] * workers
     count = min(workers, connections)
     return [connections // count + (number < connections % count) for number in range(count)]
+
+
+async def start_pool(
+    options: WorkerOptions,
+    plan: Plan,
+    directory: RunDirectory,
+    *,
+    connections: int | None,
+    at_once: int,
+    cost_limit: float | None,
+    episode_timeout: float | None,
+    retry_failed: bool,
+    progress: Progress,
+) -> Pool:
+    """The workers that a run asks for; none is started before there is something to play."""
+    on_ray = options.executor == "ray"
+    if cost_limit is not None:
+        _forget_the_dead(directory)
+    job = Job(
+        plan,
+        directory.journal.address,
+        directory.journal.start,
+        locks=None if on_ray or cost_limit is None else _locks(directory.path),
+        retry_refused=retry_failed,
+        cost_limit=cost_limit,
+        episode_timeout=episode_timeout,
+    )
+    packed = pack(job)
+    start: Start
+    if on_ray:
+        from .ray_cluster import Cluster
+
+        cluster = Cluster()
+        workers, what, left = options.count or cluster.processors, "Ray actor", cluster.close
+
+        async def start(holder: str, share: int | None) -> Link:
+            return await cluster.start(packed, holder, share)
+    else:
+        from .worker_processes import ProcessLink
+
+        processors = os.cpu_count() or 1
+        workers, what, left = options.count or processors, "worker process", _nothing
+
+        async def start(holder: str, share: int | None) -> Link:
+            return await ProcessLink.start(packed, holder, share, max(processors // workers, 1))
+
+    return Pool(
+        plan,
+        directory,
+        start,
+        workers=workers,
+        connections=connections,
+        at_once=at_once,
+        limited=cost_limit is not None,
+        what=what,
+        left=left,
+        progress=progress,
+    )
+
+
+def _nothing() -> None:
+    pass
+
+
+def _locks(folder: Path) -> Path:
+    """Where workers of this machine hold a lock as long as they live."""
+    locks = folder.resolve() / ".working"
+    locks.mkdir(exist_ok=True)
+    return locks
+
+
+def _forget_the_dead(directory: RunDirectory) -> None:
+    """Take back what workers of earlier starts have promised; one that still lives lets its last calls finish."""
+    for holder in directory.journal.holders():
+        if not holder.startswith("worker "):
+            continue
+        try:
+            with lock_of(_locks(directory.path), holder).acquire(timeout=0):
+                directory.journal.take_back(holder=holder)
+        except Timeout:
+            continue

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..errors import ConfigurationError
 from ..identity import carry_sources, module_digest
+from .journal_address import JournalAddress
 from .plan import Episode, Plan
 
 __all__ = ["Job", "Numbering", "Spent", "pack", "unpack"]
@@ -34,13 +36,17 @@ class Job:
     ----------
     plan : what is run.
     journal : where its journal is.
+    start : the start of the run that the workers belong to.
+    locks : where a worker of this machine holds a lock as long as it lives; None elsewhere.
     retry_refused : whether calls whose result was of no use are made again.
     cost_limit : dollars, over all workers and all starts of the run; None for no limit.
     episode_timeout : seconds after which an episode is given up as unscored; None for no limit.
     """
 
     plan: Plan
-    journal: str
+    journal: JournalAddress
+    start: str
+    locks: Path | None = None
     retry_refused: bool = False
     cost_limit: float | None = None
     episode_timeout: float | None = None

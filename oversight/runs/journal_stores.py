@@ -92,6 +92,10 @@ class Store(ABC):
         """A promise of so many dollars, or None where all calls and promises together would cross the limit."""
 
     @abstractmethod
+    def holders(self) -> list[str]:
+        """Whose promises stand."""
+
+    @abstractmethod
     def take_back(self, promises: Sequence[int], holder: str | None) -> None:
         """Delete promises, and with a holder all of its own."""
 
@@ -282,6 +286,9 @@ class SQLiteStore(Store):
                 return self._reading.execute(into, (holder, dollars)).lastrowid
         except sqlite3.Error as error:
             raise RunDirectoryError(f"{self.path}: cannot be written: {error}; repeat the command to go on") from None
+
+    def holders(self) -> list[str]:
+        return [holder for (holder,) in self._reading.execute("SELECT DISTINCT holder FROM promises")]
 
     def take_back(self, promises: Sequence[int], holder: str | None) -> None:
         try:

@@ -14,17 +14,23 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from ..identity import digest
 from .calls import Budget, connected
-from .execute import play_one
 from .job import Job, Numbering, Reference, Spent, unpack
 from .journal import Journal
+from .moderator import play_one
 from .places import next_in_turn
 from .progress import Progress
 
-__all__ = ["Message", "Report", "failure", "raised", "work"]
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+__all__ = ["Message", "Report", "failure", "lock_of", "raised", "work"]
 
 Message = tuple[Any, ...]
 Report = Callable[[Message], None]
@@ -97,11 +103,21 @@ async def work(
         report(failure(error))
 
 
-async def _work(
-    job: Job, holder: str, connections: int | None, orders: asyncio.Queue[Message], report: Report
-) -> None:
+def lock_of(folder: Path, holder: str) -> FileLock:
+    """What a worker of this machine holds as long as it lives, and what it has promised counts."""
+    from filelock import FileLock
+
+    return FileLock(folder / f".lock-{digest(holder, 12)}")
+
+
+async def _work(job: Job, holder: str, connections: int | None, orders: asyncio.Queue[Message], report: Report) -> None:
+    with lock_of(job.locks, holder) if job.locks is not None else nullcontext():
+        await _play(job, holder, connections, orders, report)
+
+
+async def _play(job: Job, holder: str, connections: int | None, orders: asyncio.Queue[Message], report: Report) -> None:
     plan, numbering = job.plan, Numbering(job.plan)
-    journal = Journal.open(job.journal, retry_refused=job.retry_refused)
+    journal = Journal(job.journal, retry_refused=job.retry_refused, start=job.start)
 
     def spent() -> Spent:
         lines = journal.spending.lines
