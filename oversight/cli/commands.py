@@ -312,6 +312,7 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         command=command,
         workers=arguments.workers,
         executor=arguments.executor,
+        journal=arguments.journal,
     )
     if plan.asks_people:
         from ..report.sessions import print_session

@@ -183,6 +183,12 @@ def add_run_options(parser: Parser) -> None:
     )
     how.add_argument("--retry-failed", action="store_true", help="play unscored episodes again")
     how.add_argument(
+        "--journal",
+        metavar="URL",
+        help="keep the paid calls in PostgreSQL: postgresql://USER@HOST:PORT/DATABASE, the password in PGPASSWORD or "
+        "~/.pgpass (default: journal.sqlite in the run directory)",
+    )
+    how.add_argument(
         "--dry-run", action="store_true", help="print the plan, its calls and worst-case tokens; run nothing"
     )
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -20,7 +20,7 @@ from ..questions import Arena, Question, take_answers
 from ..registry import find_agent, find_arena, find_protocol
 from ..transcript import Usage
 from .cascades import held_out, require_one_verdict, require_verdicts
-from .directory import read_episodes, read_json, read_lines
+from .directory import journal_of, read_episodes, read_json, read_lines
 from .journal import read_spending
 from .plan import Cast, PeopleOptions, Plan, Scheduling, require_cast, tournament_casts
 from .progress import Progress
@@ -47,9 +47,11 @@ class RunResult:
     Parameters
     ----------
     log_dir : the run directory.
+    journal : the URL that leads to its journal, where that takes more than the directory remembers: a password.
     """
 
     log_dir: Path
+    journal: str | None = field(default=None, repr=False, compare=False)
 
     def episodes(self) -> Iterator[dict[str, Any]]:
         """Records of the finished episodes, one dictionary each, capability measurements left out."""
@@ -76,7 +78,7 @@ class RunResult:
 
     def spending(self) -> list[list[Spend]]:
         """What each start of the run has spent by role and model, oldest first; starts without a call left out."""
-        return read_spending(self.log_dir / "journal.sqlite")
+        return read_spending(journal_of(self.log_dir, self.journal))
 
     def gap(
         self,
@@ -450,6 +452,7 @@ def carry_out(
     command: Sequence[str] = (),
     workers: int | None = None,
     executor: ExecutorName | None = None,
+    journal: str | None = None,
 ) -> RunResult:
     """Carry out a plan, from a script or a notebook alike; see :func:`run` for the parameters."""
     from .calls import require_limit
@@ -462,7 +465,7 @@ def carry_out(
         from .executor import WorkerOptions
 
         playing = WorkerOptions(workers, executor or "processes")
-        playing.require(plan, None)
+        playing.require(plan, journal)
     for agent in plan.agents.values():
         agent.require()
     if connections is not None and connections < 1:
@@ -493,9 +496,10 @@ def carry_out(
             session=session,
             command=command,
             workers=playing,
+            journal=journal,
         )
     )
-    return RunResult(folder)
+    return RunResult(folder, journal)
 
 
 def _wait_for(work: Coroutine[Any, Any, None]) -> None:
@@ -538,6 +542,7 @@ def run(
     session: SessionOptions | None = None,
     workers: int | None = None,
     executor: ExecutorName | None = None,
+    journal: str | None = None,
     **cast: str | Agent | Sequence[str | Agent],
 ) -> RunResult:
     """Play a protocol over an arena's questions with one cast.
@@ -563,6 +568,8 @@ def run(
     session : who sits at the terminal, where an agent is ``human``.
     workers : worker processes that play the episodes; None for this process.
     executor : ``"processes"`` on this machine, or ``"ray"`` for the actors of a Ray cluster that runs already.
+    journal : ``postgresql://user@host:port/database`` keeps the paid calls there, for which the extra ``postgresql``
+        is needed; by default they are kept in ``journal.sqlite`` of the run directory.
     **cast : an agent, its name, or a list of them for each role (``debater="mcts/64", judge="mcts/8"``).
 
     Returns
@@ -607,6 +614,7 @@ def run(
         session=session,
         workers=workers,
         executor=executor,
+        journal=journal,
     )
 
 
@@ -640,6 +648,7 @@ def tournament(
     executor: ExecutorName | None = None,
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
+    journal: str | None = None,
 ) -> RunResult:
     """Every debater before every judge under every protocol, over the same questions.
 
@@ -707,4 +716,5 @@ def tournament(
         session=session,
         workers=workers,
         executor=executor,
+        journal=journal,
     )

@@ -4,6 +4,7 @@
 ``questions.jsonl`` the questions as they were asked, one a line;
 ``episodes.jsonl``  finished episodes, one a line, appended;
 ``journal.sqlite``  every paid call;
+``journal.json``    where they are instead, if the journal is in PostgreSQL;
 ``capability.json`` capability of each agent alone, where it was measured;
 ``people.sqlite``   who judges what, and everything that people have stated, where people take part;
 ``checkpoints.sqlite`` episodes that wait for a person.
@@ -17,21 +18,25 @@ import importlib.metadata
 import json
 import os
 import platform
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunDirectoryError
+from ..errors import ConfigurationError, RunDirectoryError
 from ..identity import digest
 from ..questions import Question
 from .durable import GroupCommit
 from .journal import Journal
+from .journal_address import JournalAddress, without_passwords
+from .journal_stores import require_journal
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
-__all__ = ["RunDirectory", "differences", "holds", "read_episodes", "read_json", "versions_of"]
+__all__ = ["RunDirectory", "differences", "holds", "journal_of", "read_episodes", "read_json", "versions_of"]
 
 
 FORMAT = 1
@@ -106,6 +111,56 @@ def read_episodes(directory: Path | str) -> Iterator[dict[str, Any]]:
     for number, record in enumerate(read_lines(path)):
         if record.keys() >= _EPISODE and last[record["id"]] == number:
             yield record
+
+
+def journal_of(folder: Path, url: str | None = None) -> JournalAddress:
+    """Where the journal of a run directory is.
+
+    Parameters
+    ----------
+    folder : the run directory.
+    url : how its database is reached, where that takes more than the directory remembers: a password.
+
+    Raises
+    ------
+    RunDirectoryError
+        if what is remembered cannot be read.
+    """
+    kept = folder / "journal.json"
+    if not kept.exists():
+        return JournalAddress(folder / "journal.sqlite")
+    found = read_json(kept)
+    try:
+        address = JournalAddress(url=found["address"], run=found["run"])
+    except (KeyError, TypeError, AttributeError, ValueError, ConfigurationError):
+        raise RunDirectoryError(f"{kept}: does not say where the journal is; choose another --log-dir") from None
+    return address if url is None else replace(address, url=url)
+
+
+def _chosen_journal(folder: Path, url: str | None) -> JournalAddress:
+    """Where a run that starts or goes on in a directory is to keep its journal; nothing is changed by asking."""
+    there = journal_of(folder)
+    if url is None:
+        if there.path is None:
+            raise RunDirectoryError(
+                f"{folder}: the journal of this run is in PostgreSQL: repeat the command with --journal '{there}' (the "
+                "password in PGPASSWORD or ~/.pgpass)"
+            )
+        return there
+    if there.path is not None:
+        if there.path.exists():
+            raise RunDirectoryError(
+                f"{folder}: this run has begun with its journal in {there.path.name}: repeat the command without "
+                "--journal, or choose another --log-dir"
+            )
+        return JournalAddress(url=url, run=secrets.token_hex(8))
+    asked = replace(there, url=url)
+    if asked.place != there.place:
+        raise RunDirectoryError(
+            f"{folder}: the journal of this run is in {there}, not in {asked}: repeat the command with --journal "
+            f"'{there}', or choose another --log-dir"
+        )
+    return asked
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
@@ -191,9 +246,12 @@ class RunDirectory:
     retry_refused : whether calls whose result was of no use are made again.
     command : the words of the command line that asked for the run; empty where it was asked for in Python.
     person : who sits at the terminal; others may be in the same directory then.  None holds it alone.
+    journal : the URL of the PostgreSQL database that the run keeps its journal in; None for a file in the folder.
 
     Raises
     ------
+    ConfigurationError
+        if ``journal`` is no such URL.
     RunDirectoryError
         if another process holds it, it cannot be written, or it holds another run; nothing in it is changed then.
     """
@@ -207,9 +265,12 @@ class RunDirectory:
         retry_refused: bool = False,
         command: Sequence[str] = (),
         person: str | None = None,
+        journal: str | None = None,
     ) -> None:
         from filelock import FileLock, Timeout
 
+        if journal is not None:
+            require_journal(journal)
         self.path = Path(path)
         self.person = person
         try:
@@ -245,8 +306,10 @@ class RunDirectory:
         self.finished: dict[str, str] = {}
         """Id of each finished episode, and its status."""
         try:
+            address = _chosen_journal(self.path, journal)
             if not holds(self.path / "run.json", here, "run"):
-                kept = {"format": FORMAT, "configuration": here, "versions": dict(versions), "command": list(command)}
+                words = without_passwords(command)
+                kept = {"format": FORMAT, "configuration": here, "versions": dict(versions), "command": words}
                 write_json(self.path / "run.json", kept)
             self._read_to = 0
             self._file = (self.path / "episodes.jsonl").open("ab", buffering=0)
@@ -254,7 +317,10 @@ class RunDirectory:
                 if self._file.tell() and not self._ends_a_line():
                     self._file.write(b"\n")
                 self.refresh()
-                self.journal = Journal(self.path / "journal.sqlite", retry_refused=retry_refused)
+                self.journal = Journal(address, retry_refused=retry_refused)
+                if address.path is None:
+                    # After it was opened: an address where there is none is not remembered.
+                    write_json(self.path / "journal.json", {"address": address.public, "run": address.run})
             except BaseException:
                 self._file.close()
                 raise
@@ -355,7 +421,9 @@ class RunDirectory:
 
     async def close(self) -> None:
         """Finish what is being written and let the folder go."""
-        await self.journal.close()
-        self._writer.close()
-        self._file.close()
-        self._let_go()
+        try:
+            await self.journal.close()
+        finally:
+            self._writer.close()
+            self._file.close()
+            self._let_go()

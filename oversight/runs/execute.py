@@ -47,6 +47,7 @@ async def execute(
     command: Sequence[str] = (),
     session: SessionOptions | None = None,
     workers: WorkerOptions | None = None,
+    journal: str | None = None,
 ) -> None:
     """Carry out a plan in a run directory; what is finished there already is not done again.
 
@@ -63,6 +64,7 @@ async def execute(
     command : the words of the command line, kept with the run.
     session : who sits at the terminal, where people take part.
     workers : who plays the episodes; None for this process.
+    journal : the URL of the PostgreSQL database that the journal is kept in; None for a file in ``log_dir``.
 
     Raises
     ------
@@ -80,6 +82,7 @@ async def execute(
         retry_refused=retry_failed,
         command=command,
         person=session.person if plan.asks_people else None,
+        journal=journal,
     )
     try:
         if directory.questions() is None:

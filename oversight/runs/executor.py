@@ -26,7 +26,6 @@ from ..errors import ConfigurationError, UnknownName, WorkersLost
 from ..transcript import Usage
 from .directory import RunDirectory
 from .job import Job, Numbering, Spent, pack
-from .journal_address import JournalAddress
 from .plan import Episode, Plan
 from .progress import Progress
 from .worker import Message, lock_of, raised
@@ -64,19 +63,19 @@ class WorkerOptions:
     count: int | None = None
     executor: ExecutorName = "processes"
 
-    def require(self, plan: Plan, journal: JournalAddress | None) -> None:
+    def require(self, plan: Plan, journal: str | None) -> None:
         """Raise ConfigurationError where workers cannot play a plan.
 
         Parameters
         ----------
-        journal : where the journal is; None for a file in the run directory.
+        journal : the URL of the database that the journal is kept in; None for a file in the run directory.
         """
         option = f"--executor {self.executor}" if self.count is None else f"--workers {self.count}"
         if self.executor not in get_args(ExecutorName):
             raise UnknownName("executor", self.executor, get_args(ExecutorName))
         if self.count is not None and self.count < 1:
             raise ConfigurationError(f"{option}: give 1 or more")
-        if self.executor == "ray" and (journal is None or journal.path is not None):
+        if self.executor == "ray" and journal is None:
             raise ConfigurationError(
                 "--executor ray: the machines of a cluster share no file: give --journal postgresql://USER@HOST/DATABASE"
             )

@@ -27,6 +27,9 @@ __all__ = ["Job", "Numbering", "Spent", "pack", "unpack"]
 Reference = tuple[Any, ...]
 """An episode without what the job holds already."""
 
+_CARRIED = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "PGPASSWORD", "PGUSER")
+"""What libraries read from the environment when they connect, which another machine does not have."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -135,13 +138,16 @@ def pack(job: Job) -> bytes:
                 f"{error}; let it open files, locks and connections when it is first asked, or leave --workers out"
             ) from None
     sources = {name: module_digest(name) for name in ("__main__", *(module.__name__ for module in own))}
-    return pickle.dumps((sources, [path or os.getcwd() for path in sys.path], copied))
+    environment = {name: os.environ[name] for name in _CARRIED if name in os.environ}
+    return pickle.dumps((sources, [path or os.getcwd() for path in sys.path], environment, copied))
 
 
 def unpack(packed: bytes) -> Job:
     """The job that :func:`pack` gave, with what a class's digest and its imports depend on there."""
-    sources, path, copied = pickle.loads(packed)
+    sources, path, environment, copied = pickle.loads(packed)
     carry_sources(sources)
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
     sys.path += [folder for folder in path if folder not in sys.path]
     job: Job = pickle.loads(copied)
     return job

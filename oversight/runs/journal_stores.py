@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import RunDirectoryError
 from .journal_address import JournalAddress
 
-__all__ = ["Add", "Refuse", "Row", "SQLiteStore", "Store", "open_store", "read_accounts"]
+__all__ = ["Add", "Refuse", "Row", "SQLiteStore", "Store", "open_store", "read_accounts", "require_journal"]
 
 
 Row = tuple[str, bool]
@@ -122,6 +122,12 @@ def open_store(address: JournalAddress, start: str) -> Store:
     from .journal_postgresql import PostgreSQLStore  # its library is an extra
 
     return PostgreSQLStore(address, start)
+
+
+def require_journal(url: str) -> None:
+    """Raise ConfigurationError unless ``url`` can be that of a journal; MissingExtra without what it needs."""
+    JournalAddress(url=url, run="any")
+    from . import journal_postgresql  # noqa: F401
 
 
 def read_accounts(address: JournalAddress) -> list[tuple[str, str]]:

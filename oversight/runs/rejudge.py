@@ -278,6 +278,7 @@ def rejudge(
     session: SessionOptions | None = None,
     workers: int | None = None,
     executor: ExecutorName | None = None,
+    journal: str | None = None,
 ) -> RunResult:
     """Put a new judge before recorded transcripts; nobody speaks anew.
 
@@ -338,4 +339,5 @@ def rejudge(
         session=session,
         workers=workers,
         executor=executor,
+        journal=journal,
     )
