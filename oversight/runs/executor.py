@@ -200,6 +200,7 @@ class Pool(Executor):
     ) -> None:
         self.directory, self.progress, self.what, self.left = directory, progress, what, left
         self.at_once, self.limited = at_once, limited
+        self._all = f"{what}es" if what.endswith("s") else f"{what}s"
         self._numbering = Numbering(plan)
         self._start = start
         # Not more of them than calls that may be in flight.
@@ -258,7 +259,7 @@ class Pool(Executor):
                 self._take_back(worker)
             self.left()
             if self._deaths > 1:
-                self.progress.note(f"{self._deaths} {self.what}s died in all, and were replaced")
+                self.progress.note(f"{self._deaths} {self._all} died in all, and were replaced")
 
     # ---- workers --------------------------------------------------------------------------------
 
@@ -332,7 +333,7 @@ class Pool(Executor):
         self._left, self._exhausted = chain(owed, self._left), False
         if self._in_a_row > _DEATHS * len(self._shares):
             raise WorkersLost(
-                f"{self._in_a_row} {self.what}s died with no episode finished between (the last: {how}): what is "
+                f"{self._in_a_row} {self._all} died with no episode finished between (the last: {how}): what is "
                 "finished is kept; look at the machine's memory, or repeat the command with fewer --workers"
             )
         await self._add_worker(worker.connections)
