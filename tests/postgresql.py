@@ -3,7 +3,7 @@
 A module that needs it takes the fixtures over::
 
     postgresql_server = postgresql.postgresql_server   # once for the module; skips where PostgreSQL is not installed
-    database = postgresql.database                     # the URL of an empty database, for each test
+    database = postgresql.database                     # the URL of an empty place for journals, for each test
 """
 
 from __future__ import annotations
@@ -85,13 +85,20 @@ class Server:
         """The address of a database."""
         return f"postgresql://tester:{password}@127.0.0.1:{self.port}/{database}"
 
-    def execute(self, statement: str, database: str = "postgres") -> list[tuple]:
-        """Give a statement, and read what it gives."""
+    def execute(self, statement: str, url: str | None = None) -> list[tuple]:
+        """Give a statement, at an address or as the one who may do everything, and read what it gives."""
         import psycopg
 
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
+        with psycopg.connect(url or self.url(), autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def make_place(self) -> str:
+        """The URL of a user with tables of their own: as good as a database, and made much faster."""
+        name = f"test_{secrets.token_hex(4)}"
+        self.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
+        self.execute(f"CREATE SCHEMA AUTHORIZATION {name}")
+        return self.url().replace("tester", name)
 
     def make_database(self, options: str = "") -> str:
         """The name of a new database."""
@@ -127,5 +134,5 @@ def postgresql_server() -> Iterator[Server]:
 
 @pytest.fixture
 def database(postgresql_server: Server) -> str:
-    """The URL of an empty database, with the password in it."""
-    return postgresql_server.url(postgresql_server.make_database())
+    """The URL of an empty place for journals, with the password in it."""
+    return postgresql_server.make_place()

@@ -41,7 +41,7 @@ import tiny
 def play():
     options = {{"vllm/fake": ModelOptions(base_url={base_url!r})}}
     oversight.run("debate(rounds=2)", tiny.Sums(count={debates}), debater="vllm/fake", judge="vllm/fake", swap=False,
-                  options=options, connections={connections}, log_dir={folder!r})
+                  options=options, connections={connections}, log_dir={folder!r}, journal={journal!r})
 
 print("ready", flush=True)
 for line in sys.stdin:
@@ -68,7 +68,7 @@ for line in sys.stdin:
 
 
 @contextmanager
-def forks(base_url, folder, connections=4):
+def forks(base_url, folder, connections=4, journal=None):
     """A function that plays for so many seconds at most; its result is the exit code, -9 where it was killed."""
     words = {
         "tests": str(HERE),
@@ -76,6 +76,7 @@ def forks(base_url, folder, connections=4):
         "folder": str(folder),
         "debates": DEBATES,
         "connections": connections,
+        "journal": journal,
     }
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", FORKS.format(**words)],

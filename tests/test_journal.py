@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import itertools
+import json
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +23,31 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from oversight.errors import RunDirectoryError, TurnFailed
 from oversight.runs.durable import GroupCommit
-from oversight.runs.journal import Journal
+from oversight.runs.journal import Journal, JournalAddress, read_spending
+from oversight.runs.spending import Spend
+
+_specification = importlib.util.spec_from_file_location(
+    "oversight_test_postgresql_journal", Path(__file__).with_name("postgresql.py")
+)
+postgresql = importlib.util.module_from_spec(_specification)
+_specification.loader.exec_module(postgresql)
+
+postgresql_server = postgresql.postgresql_server
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def shared_database(postgresql_server):
+    """One database, in which every test has journals of its own."""
+    return postgresql_server.make_place()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """Where a journal is to be kept: a file, then a database."""
+    if request.param == "sqlite":
+        return tmp_path / "journal.sqlite"
+    return JournalAddress(url=request.getfixturevalue("shared_database"), run=f"run {next(numbers)}")
 
 
 def with_journal(path, work):
@@ -47,12 +75,11 @@ def producing(value, made, delay=0.0):
 
 
 KILLED = """
-import asyncio, os, signal, sys
-from pathlib import Path
+import asyncio, os, pickle, signal, sys
 from oversight.runs.journal import Journal
 
 async def main():
-    journal = Journal(Path(sys.argv[1]))
+    journal = Journal(pickle.loads(bytes.fromhex(sys.argv[1])))
 
     async def produce():
         return {"value": "paid"}
@@ -64,16 +91,15 @@ asyncio.run(main())
 """
 
 
-def test_a_result_is_on_disk_before_it_is_used(tmp_path):
+def test_a_result_is_on_disk_before_it_is_used(place):
     """Killed right after the results were given, a process has lost none of them."""
-    path = tmp_path / "journal.sqlite"
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", KILLED, pickle.dumps(place).hex()], timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL
 
     async def work(journal):
         return [journal.get(f"key {number}") for number in range(20)]
 
-    assert with_journal(path, work) == [{"value": "paid"}] * 20
+    assert with_journal(place, work) == [{"value": "paid"}] * 20
 
 
 def test_a_result_is_not_given_before_it_is_stored(tmp_path):
@@ -96,7 +122,7 @@ def test_a_result_is_not_given_before_it_is_stored(tmp_path):
     assert after["value"] == "v"
 
 
-def test_calls_under_way_are_shared(tmp_path):
+def test_calls_under_way_are_shared(place):
     """Many who ask for the same call at the same time, and later, get one call's result."""
     made: list[str] = []
 
@@ -106,13 +132,13 @@ def test_calls_under_way_are_shared(tmp_path):
         await journal.once("different", "model", producing("w", made))
         return [*first, later], journal.made, journal.served
 
-    values, calls, served = with_journal(tmp_path / "j", work)
+    values, calls, served = with_journal(place, work)
     assert {value["value"] for value in values} == {"v"}
     assert made == ["v", "w"]
     assert (calls, served) == (2, 50)
 
 
-def test_a_failed_call_is_everybodys_error_and_is_not_stored(tmp_path):
+def test_a_failed_call_is_everybodys_error_and_is_not_stored(place):
     """Every waiter gets the error; the next to ask makes the call again."""
     tries: list[str] = []
 
@@ -129,7 +155,7 @@ def test_a_failed_call_is_everybodys_error_and_is_not_stored(tmp_path):
         again = await journal.once("key", "model", producing("v", tries))
         return results, stored, again
 
-    results, stored, again = with_journal(tmp_path / "j", work)
+    results, stored, again = with_journal(place, work)
     assert [str(result) for result in results] == ["no reply"] * 5
     assert all(isinstance(result, TurnFailed) for result in results)
     assert stored is None
@@ -137,7 +163,7 @@ def test_a_failed_call_is_everybodys_error_and_is_not_stored(tmp_path):
     assert tries == ["failed", "v"]
 
 
-def test_a_cancelled_waiter_leaves_the_call_to_the_others(tmp_path):
+def test_a_cancelled_waiter_leaves_the_call_to_the_others(place):
     """The one who asked first goes away; the call is finished, once, for the one who stays."""
     made: list[str] = []
 
@@ -149,42 +175,42 @@ def test_a_cancelled_waiter_leaves_the_call_to_the_others(tmp_path):
         await asyncio.wait([leaving])
         return leaving.cancelled(), await staying
 
-    gone, value = with_journal(tmp_path / "j", work)
+    gone, value = with_journal(place, work)
     assert gone
     assert value["value"] == "v"
     assert made == ["v"]
 
 
-def test_a_call_that_nobody_waits_for_any_more_is_kept(tmp_path):
+def test_a_call_that_nobody_waits_for_any_more_is_kept(place):
     """Closing waits for calls under way, since they are paid for, and stores them."""
-    path, made = tmp_path / "j", []
+    made = []
 
     async def work(journal):
         leaving = asyncio.ensure_future(journal.once("key", "model", producing("v", made, 0.1)))
         await asyncio.sleep(0.02)
         leaving.cancel()
 
-    with_journal(path, work)
+    with_journal(place, work)
 
     async def look(journal):
         return journal.get("key"), journal.spent()
 
-    assert with_journal(path, look) == ({"value": "v", "dollars": 0.25}, 0.25)
+    assert with_journal(place, look) == ({"value": "v", "dollars": 0.25}, 0.25)
 
 
-def test_values_come_back_as_they_were(tmp_path):
+def test_values_come_back_as_they_were(place):
     """Reopened, the file gives the same JSON values, text of any script included."""
-    path = tmp_path / "j"
-    value = {"text": "naïve 象 \x1b[31m '); DROP TABLE calls;--", "list": [1, 2.5, None, True], "dollars": None}
+    hostile = "naïve 象 \x1b[31m '); DROP TABLE calls;-- \\u0000 \\ \0 half \ud83d {} \x7f"
+    value = {"text": hostile, hostile: [1, 2.5, None, True, hostile], "dollars": None}
 
     async def store(journal):
         async def produce():
             return value
 
-        await journal.once("key", "a'b\"c", produce)
+        await journal.once("key", f"a'b\"c {hostile}", produce)
         return journal.get("none")
 
-    assert with_journal(path, store) is None
+    assert with_journal(place, store) is None
 
     async def read(journal):
         async def forbidden():
@@ -192,12 +218,11 @@ def test_values_come_back_as_they_were(tmp_path):
 
         return await journal.once("key", "model", forbidden)
 
-    assert with_journal(path, read) == value
+    assert with_journal(place, read) == value
 
 
-def test_money_spent_is_the_sum_of_what_is_stored(tmp_path):
+def test_money_spent_is_the_sum_of_what_is_stored(place):
     """Served calls cost nothing more, unknown prices count as nothing, and the sum outlives the process."""
-    path = tmp_path / "j"
 
     async def unknown():
         return {"value": "u", "dollars": None}
@@ -209,15 +234,15 @@ def test_money_spent_is_the_sum_of_what_is_stored(tmp_path):
         await journal.once("c", "model", unknown)
         return journal.spent()
 
-    assert with_journal(path, work) == 0.5
+    assert with_journal(place, work) == 0.5
 
     async def look(journal):
         return journal.spent()
 
-    assert with_journal(path, look) == 0.5
+    assert with_journal(place, look) == 0.5
 
 
-def test_nan_is_refused_and_not_stored(tmp_path):
+def test_nan_is_refused_and_not_stored(place):
     """A value that is no JSON is the caller's error."""
 
     async def work(journal):
@@ -228,7 +253,7 @@ def test_nan_is_refused_and_not_stored(tmp_path):
             await journal.once("key", "model", produce)
         return journal.get("key")
 
-    assert with_journal(tmp_path / "j", work) is None
+    assert with_journal(place, work) is None
 
 
 @pytest.mark.parametrize("what", ["text", "other", "folder"])
@@ -306,6 +331,136 @@ def test_a_failed_write_is_the_error_of_its_waiters_alone():
     asyncio.run(main())
 
 
+# ---- several processes -----------------------------------------------------------------------------------
+
+WORKER = """
+import asyncio, json, pickle, sys, time
+from pathlib import Path
+from oversight.runs.journal import Journal
+from oversight.transcript import Usage
+
+place, name, folder = pickle.loads(bytes.fromhex(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
+
+def met(what):
+    (folder / f"{what} {name}").touch()
+    while len(list(folder.glob(f"{what} *"))) < 2:
+        time.sleep(0.005)
+
+async def main():
+    journal = Journal(place, start="one start")
+
+    async def produce():
+        met("making")  # both make the call, as neither finds it stored
+        journal.spending.paid("m", Usage(1, 1, 1, 0.25))
+        return {"by": name, "dollars": 0.25}
+
+    keys = [f"shared {number}" for number in range(20)] + [f"{name} {number}" for number in range(5)]
+    values = await asyncio.gather(*(journal.once(key, "m", produce) for key in keys))
+    promises = [journal.promise(name, 1.0, 70.0) for _ in range(40)]
+    met("promised")
+    await journal.close()
+    print(json.dumps([dict(zip(keys, values)), sum(one is not None for one in promises)]))
+
+asyncio.run(main())
+"""
+
+
+def test_processes_share_a_journal(place, tmp_path):
+    """What one stored first is what both use; both have paid; one limit holds for both; they have one account."""
+    words = [sys.executable, "-c", WORKER, pickle.dumps(place).hex()]
+    workers = [
+        subprocess.Popen([*words, name, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in ("ada", "bob")
+    ]
+    ended = [one.communicate(timeout=120) for one in workers]
+    assert [one.returncode for one in workers] == [0, 0], ended
+    (ada, promised), (bob, also_promised) = (json.loads(out) for out, _ in ended)
+    shared = [f"shared {number}" for number in range(20)]
+    assert [ada[key] for key in shared] == [bob[key] for key in shared]
+    assert all(value["by"] == key.split()[0] for key, value in [*ada.items(), *bob.items()] if key not in shared)
+
+    async def look(journal):
+        found = {key: journal.get(key) for key in {**ada, **bob}}
+        refused = journal.promise("cyd", 1.0, 70.0), journal.promise("cyd", 1.0, 71.0)
+        journal.take_back(holder="ada")
+        journal.take_back([one for one in refused if one is not None], "bob")
+        return found, journal.spent(), refused[0], refused[1] is None, journal.promise("cyd", 57.5, 70.0)
+
+    found, spent, refused, refused_more, after = with_journal(place, look)
+    assert found == {**ada, **bob}
+    assert spent == 0.25 * 50
+    # Twelve dollars and a half are spent, so 57 of them may be promised.
+    assert promised + also_promised == 57
+    assert refused is None
+    assert not refused_more
+    assert after is not None
+    assert read_spending(place) == [[Spend("", "m", 50, 0, 50, 50, 12.5)]]
+
+
+def test_starts_are_told_apart_and_stay_in_order(place):
+    """Each start is an account of its own, whatever its name; one that called nothing is none."""
+    for start, calls in (("z", 1), ("a", 2), ("nothing", 0), ("z", 3)):
+
+        async def work(journal, calls=calls):
+            for _ in range(calls):
+                journal.spending.paid("m", None)
+            await journal.once(f"{journal.start} {calls}", "m", producing("v", []))
+
+        with_started(place, start, work)
+    assert [[line.calls for line in lines] for lines in read_spending(place)] == [[4], [2]]
+
+
+def with_started(place, start, work):
+    async def main():
+        journal = Journal(place, start=start)
+        try:
+            await work(journal)
+        finally:
+            await journal.close()
+
+    asyncio.run(main())
+
+
+def test_a_result_of_no_use_gives_way_in_whichever_process(place):
+    """Of calls made at the same time the first useful result stays; all that were paid add up."""
+
+    values = [
+        {"failure": "no reply", "dollars": 1.0},
+        {"value": "useful", "dollars": None},
+        {"failure": "no reply either", "dollars": 2.0},
+    ]
+
+    async def main():
+        journals = [Journal(place) for _ in values]
+        begun, given = [], []
+
+        async def ask(journal, value, ready):
+            async def produce():
+                begun.append(value)
+                await ready.wait()
+                return value
+
+            return await journal.once("key", "m", produce)
+
+        try:
+            ready = [asyncio.Event() for _ in values]
+            asking = [asyncio.ensure_future(ask(*one)) for one in zip(journals, values, ready, strict=True)]
+            while len(begun) < len(values):
+                await asyncio.sleep(0.001)
+            for one, its in zip(asking, ready, strict=True):
+                its.set()
+                given.append(await one)
+            return given, journals[0].get("key"), journals[0].spent()
+        finally:
+            for journal in journals:
+                await journal.close()
+
+    given, stored, spent = asyncio.run(main())
+    assert given == [values[0], values[1], values[1]]
+    assert stored == values[1]
+    assert spent == 3.0
+
+
 # ---- any order of calls, failures and crashes -----------------------------------------------------------
 
 KEYS = st.sampled_from("abcde")
@@ -314,9 +469,15 @@ KEYS = st.sampled_from("abcde")
 class JournalMachine(RuleBasedStateMachine):
     """The journal beside a dictionary that does what it promises."""
 
+    database = None
+    """URL of the database that the journal is kept in; None for a file."""
+
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
+        self.place = Path(self.folder.name) / "journal.sqlite"
+        if self.database is not None:
+            self.place = JournalAddress(url=self.database, run=f"run {next(numbers)}")
         self.loop = asyncio.new_event_loop()
         self.stored, self.refused, self.made = {}, set(), Counter()
         self.retry = False
@@ -324,7 +485,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self):
-        self.journal = Journal(Path(self.folder.name) / "journal.sqlite", retry_refused=self.retry)
+        self.journal = Journal(self.place, retry_refused=self.retry)
 
     def produce(self, key, failure):
         async def made():
@@ -411,5 +572,16 @@ class JournalMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+class PostgreSQLJournalMachine(JournalMachine):
+    """The same in a database."""
+
+
+@pytest.fixture(scope="module")
+def machine_database(shared_database):
+    PostgreSQLJournalMachine.database = shared_database
+
+
 TestJournalMachine = JournalMachine.TestCase
 TestJournalMachine.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestPostgreSQLJournalMachine = pytest.mark.usefixtures("machine_database")(PostgreSQLJournalMachine.TestCase)
+TestPostgreSQLJournalMachine.settings = settings(max_examples=6, stateful_step_count=12, deadline=None)

@@ -111,7 +111,9 @@ class _Parts:
         named = dict(self.parameters)
         hosts = self.hosts or ",".join(named.get(name, "") for name in ("host", "port"))
         listed = [one if ":" in one.rpartition("]")[2] else f"{one}:5432" for one in hosts.split(",")]
-        return f"{','.join(unquote(one) for one in listed)}/{unquote(self.database or named.get('dbname', ''))}"
+        # Options may name the schema that the tables are in.
+        found = [*listed, f"/{self.database or named.get('dbname', '')}", named.get("options", "")]
+        return " ".join(unquote(one) for one in found if one)
 
     def secrets(self) -> tuple[str, ...]:
         written = [self.login.partition(":")[2]]
