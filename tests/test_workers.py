@@ -454,8 +454,8 @@ def test_killed_workers_lose_nothing(endpoint, whole, tmp_path):
     assert records(tmp_path / "run") == whole[0]
     times = asked(endpoint)
     assert set(times) == set(whole[1])
-    # Only what was in flight at a kill is asked for again: three calls of a worker at most.
-    assert sum(times.values()) - sum(whole[1].values()) <= 3 * killed
+    # Only what was in flight at a kill is asked for again, three calls a worker, and as many that were not stored yet.
+    assert sum(times.values()) - sum(whole[1].values()) <= (3 + 3) * killed
     assert said.count("a worker process died (by SIGKILL)") == 1
     assert f"{killed} worker processes died in all" in said
 
@@ -476,7 +476,7 @@ def test_a_killed_coordinator_is_resumed_while_its_workers_end(endpoint, whole, 
     assert records(tmp_path / "run") == whole[0]
     times = asked(endpoint)
     assert set(times) == set(whole[1])
-    assert sum(times.values()) - sum(whole[1].values()) <= 6  # what was in flight when it was killed
+    assert sum(times.values()) - sum(whole[1].values()) <= 6 + 6  # what was in flight or not stored when it was killed
 
 
 def test_workers_of_a_killed_coordinator_store_and_stop(endpoint, tmp_path):

@@ -15,7 +15,7 @@ from .calls import Budget, connected
 from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, versions_of, write_json
-from .executor import Executor, Heard, WorkerOptions, start_pool
+from .executor import Executor, Heard, WorkerOptions, make_pool
 from .moderator import play_one
 from .people import People
 from .places import next_in_turn
@@ -102,6 +102,18 @@ async def execute(
         names = sorted(cast & measured)
         executor: Executor | None = None
         try:
+            if workers is not None:
+                executor = make_pool(
+                    workers,
+                    plan,
+                    directory,
+                    connections=connections,
+                    at_once=at_once,
+                    cost_limit=cost_limit,
+                    episode_timeout=episode_timeout,
+                    retry_failed=retry_failed,
+                    progress=progress,
+                )
             async with alone(directory, "capability"):
                 if plan.capability == () and directory.capability() is None:
                     pairings = plan.arena.pairings(names, plan.seed) if plan.measures_by_play else None
@@ -133,20 +145,8 @@ async def execute(
                 await _play_with_people(plan, cascades, directory, owed, session, human_budget, at_once, progress)
                 _keep_solo(plan, directory)
                 return
-            if workers is None:
+            if executor is None:
                 executor = _Here(plan, cascades, directory, budget, at_once, episode_timeout, progress)
-            else:
-                executor = await start_pool(
-                    workers,
-                    plan,
-                    directory,
-                    connections=connections,
-                    at_once=at_once,
-                    cost_limit=cost_limit,
-                    episode_timeout=episode_timeout,
-                    retry_failed=retry_failed,
-                    progress=progress,
-                )
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
             if cascades.names:
                 await play(cascades.episodes())

@@ -30,7 +30,7 @@ from .plan import Episode, Plan
 from .progress import Progress
 from .worker import Message, lock_of, raised
 
-__all__ = ["Executor", "ExecutorName", "Gone", "Heard", "Link", "Pool", "Start", "WorkerOptions", "start_pool"]
+__all__ = ["Executor", "ExecutorName", "Gone", "Heard", "Link", "Pool", "Start", "WorkerOptions", "make_pool"]
 
 ExecutorName = Literal["processes", "ray"]
 
@@ -468,7 +468,7 @@ def _shares(workers: int, connections: int | None) -> list[int | None]:
     return [connections // count + (number < connections % count) for number in range(count)]
 
 
-async def start_pool(
+def make_pool(
     options: WorkerOptions,
     plan: Plan,
     directory: RunDirectory,

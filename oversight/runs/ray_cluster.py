@@ -45,7 +45,9 @@ class Cluster:
                     "--executor ray: no Ray cluster is found: start one with 'ray start --head "
                     "--disable-usage-stats', or name one in RAY_ADDRESS"
                 ) from None
-        self._actor = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Actor)
+            except (RuntimeError, ValueError) as error:  # another version, or an address that is none
+                raise ConfigurationError(f"--executor ray: the cluster cannot be joined: {error}") from None
+        self._actor = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_OversightWorker)
         self._job: Any = None
 
     @property
@@ -92,7 +94,7 @@ class _ActorLink(Link):
         self._ray.kill(self._actor, no_restart=True)
 
 
-class _Actor:
+class _OversightWorker:
     """A worker in a process of the cluster."""
 
     def __init__(self) -> None:

@@ -46,6 +46,7 @@ class ProcessLink(Link):
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # what lies in the working folder does not stand for a library's module
             "-m",
             __spec__.name,
             stdin=asyncio.subprocess.PIPE,
