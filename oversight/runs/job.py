@@ -1,7 +1,8 @@
 """What a worker is told: the run once, at its start, and then which of its episodes to play.
 
 The job holds the agents, and with them the keys of their endpoints; it goes to a worker through the pipe or the
-connection that its coordinator opened, and is written down nowhere.  Classes of the user's own (of a file, a script or
+connection that its coordinator opened, and is written down nowhere.  What is unpickled comes from there alone: never
+from a user, an endpoint or a run directory.  Classes of the user's own (of a file, a script or
 a notebook) travel inside it by value, since a worker could not import them.
 """
 
@@ -22,7 +23,7 @@ from ..identity import carry_sources, module_digest
 from .journal_address import JournalAddress
 from .plan import Episode, Plan
 
-__all__ = ["Job", "Numbering", "Spent", "pack", "unpack"]
+__all__ = ["Job", "Numbering", "Spent", "from_bytes", "pack", "to_bytes", "unpack"]
 
 Reference = tuple[Any, ...]
 """An episode without what the job holds already."""
@@ -124,6 +125,17 @@ class Numbering:
         return Episode(known, protocol, question, named, seating, sample, purpose, recording)
 
 
+def to_bytes(message: tuple[Any, ...]) -> bytes:
+    """A message between a coordinator and its worker."""
+    return pickle.dumps(message)
+
+
+def from_bytes(data: bytes) -> tuple[Any, ...]:
+    """The message that :func:`to_bytes` wrote; never of anything but our own pipe."""
+    message: tuple[Any, ...] = pickle.loads(data)
+    return message
+
+
 def pack(job: Job) -> bytes:
     """The job as bytes for other processes of ours; raises ConfigurationError where it cannot be copied."""
     import cloudpickle
@@ -139,12 +151,12 @@ def pack(job: Job) -> bytes:
             ) from None
     sources = {name: module_digest(name) for name in ("__main__", *(module.__name__ for module in own))}
     environment = {name: os.environ[name] for name in _CARRIED if name in os.environ}
-    return pickle.dumps((sources, [path or os.getcwd() for path in sys.path], environment, copied))
+    return to_bytes((sources, [path or os.getcwd() for path in sys.path], environment, copied))
 
 
 def unpack(packed: bytes) -> Job:
     """The job that :func:`pack` gave, with what a class's digest and its imports depend on there."""
-    sources, path, environment, copied = pickle.loads(packed)
+    sources, path, environment, copied = from_bytes(packed)
     carry_sources(sources)
     for name, value in environment.items():
         os.environ.setdefault(name, value)

@@ -1,7 +1,7 @@
 """Workers that are processes on this machine.
 
 Each is a fresh interpreter, so that a script needs no ``__main__`` guard, in a session of its own, so that Ctrl-C at
-the terminal reaches the coordinator alone.  Messages are pickled: both ends are ours, and so is the pipe between them.
+the terminal reaches the coordinator alone.
 A worker whose coordinator is gone reads the end of its pipe; it lets the calls under way finish, and ends.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import queue
 import signal
 import struct
@@ -19,6 +18,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from .executor import Gone, Link
+from .job import from_bytes, to_bytes
 from .worker import Message, work
 
 __all__ = ["ProcessLink"]
@@ -60,7 +60,7 @@ class ProcessLink(Link):
 
     async def send(self, message: Message) -> None:
         assert self._process.stdin is not None
-        data = pickle.dumps(message)
+        data = to_bytes(message)
         with suppress(OSError):  # that it is gone is found by whoever listens
             async with self._sending:
                 self._process.stdin.write(_LENGTH.pack(len(data)) + data)
@@ -70,7 +70,7 @@ class ProcessLink(Link):
         assert self._process.stdout is not None
         try:
             (length,) = _LENGTH.unpack(await self._process.stdout.readexactly(_LENGTH.size))
-            message: Message = pickle.loads(await self._process.stdout.readexactly(length))
+            message = from_bytes(await self._process.stdout.readexactly(length))
         except (asyncio.IncompleteReadError, OSError):
             code = await self._process.wait()
             raise Gone(_how(code)) from None
@@ -104,7 +104,7 @@ def _read(stream: BinaryIO) -> Message | None:
     """The next message; None where there is none, as the coordinator is gone."""
     head = _exactly(stream, _LENGTH.size)
     data = None if head is None else _exactly(stream, *_LENGTH.unpack(head))
-    return None if data is None else pickle.loads(data)
+    return None if data is None else from_bytes(data)
 
 
 def _exactly(stream: BinaryIO, length: int) -> bytes | None:
@@ -122,7 +122,7 @@ def _write(stream: BinaryIO, waiting: queue.SimpleQueue[Message | None]) -> None
     """Write messages until there are no more; a coordinator that is gone is told nothing."""
     with suppress(OSError):
         while (message := waiting.get()) is not None:
-            data = pickle.dumps(message)
+            data = to_bytes(message)
             stream.write(_LENGTH.pack(len(data)) + data)
             if waiting.empty():
                 stream.flush()
