@@ -461,6 +461,33 @@ def test_a_result_of_no_use_gives_way_in_whichever_process(place):
     assert spent == 3.0
 
 
+def test_a_file_of_an_earlier_version_goes_on(tmp_path):
+    """Its starts have no names, and nothing says what all calls have cost."""
+    path = tmp_path / "journal.sqlite"
+    account = json.dumps([Spend("judge", "m", 1, dollars=0.5).to_dict()])
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE calls (key TEXT PRIMARY KEY, what TEXT NOT NULL, value TEXT NOT NULL, dollars REAL, "
+            "refused INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
+        )
+        old.execute("CREATE TABLE starts (id INTEGER PRIMARY KEY, spending TEXT NOT NULL)")
+        old.executemany("INSERT INTO starts (spending) VALUES (?)", [(account,)] * 2)
+        old.execute("""INSERT INTO calls VALUES ('old', 'm', '{"value": "old"}', 0.5, 0)""")
+        old.execute("""INSERT INTO calls VALUES ('free', 'm', '{"value": "free"}', NULL, 0)""")
+    old.close()
+    assert read_spending(path) == [[Spend("judge", "m", 1, dollars=0.5)]] * 2
+
+    async def work(journal):
+        assert journal.spent() == 0.5
+        journal.spending.paid("m", None)
+        assert (await journal.once("old", "m", producing("v", [])))["value"] == "old"
+        await journal.once("new", "m", producing("v", []))
+        return journal.spent()
+
+    assert with_journal(path, work) == 0.75
+    assert [len(lines) for lines in read_spending(path)] == [1, 1, 1]
+
+
 # ---- any order of calls, failures and crashes -----------------------------------------------------------
 
 KEYS = st.sampled_from("abcde")

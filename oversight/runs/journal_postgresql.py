@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigurationError, MissingExtra, RunDirectoryError
 from .journal_address import JournalAddress
-from .journal_stores import Add, Row, Store, Write
+from .journal_stores import Add, Row, Store, Write, dollars_of
 
 try:
     import psycopg
@@ -50,13 +50,14 @@ CREATE TABLE IF NOT EXISTS oversight_promises (  -- what calls in flight could c
 CREATE TABLE IF NOT EXISTS oversight_starts (    -- what each process has spent in each start of the run
     run TEXT NOT NULL, id BIGINT GENERATED ALWAYS AS IDENTITY, start TEXT NOT NULL, spending TEXT NOT NULL,
     groups BIGINT NOT NULL,     -- how many groups of calls the process has stored
+    dollars DOUBLE PRECISION NOT NULL,  -- what they cost: with a limit, the sum is asked for before every call
     PRIMARY KEY (run, id)
 )""",
 }
 _COLUMNS = {
     "oversight_calls": "run, key, what, value, dollars, refused",
     "oversight_promises": "run, id, holder, dollars",
-    "oversight_starts": "run, id, start, spending, groups",
+    "oversight_starts": "run, id, start, spending, groups, dollars",
 }
 
 # In the order of the keys, so that processes which store the same calls do not wait for each other in a circle.
@@ -78,10 +79,14 @@ SELECT key, stored.value FROM stored JOIN given USING (key) WHERE stored.value <
 """
 _REFUSE = "UPDATE oversight_calls SET refused = TRUE WHERE run = %(run)s AND key = ANY(%(keys)s::text[])"
 _FIND = "SELECT key, value, refused FROM oversight_calls WHERE run = %s AND key = ANY(%s::text[])"
+_COUNT = """
+UPDATE oversight_starts SET groups = %s, dollars = dollars + %s, spending = COALESCE(%s, spending)
+WHERE run = %s AND id = %s
+"""
 _PROMISE = """
 INSERT INTO oversight_promises (run, holder, dollars)
 SELECT %(run)s, %(holder)s, %(dollars)s
-WHERE (SELECT COALESCE(SUM(dollars), 0) FROM oversight_calls WHERE run = %(run)s)
+WHERE (SELECT COALESCE(SUM(dollars), 0) FROM oversight_starts WHERE run = %(run)s)
     + (SELECT COALESCE(SUM(dollars), 0) FROM oversight_promises WHERE run = %(run)s) + %(dollars)s <= %(limit)s
 RETURNING id
 """
@@ -153,14 +158,11 @@ class PostgreSQLStore(Store):
                 if isinstance(one, Add) and (value := found[one.key]) not in (None, one.value)
             }
         if self._row is None:
-            into = "INSERT INTO oversight_starts (run, start, spending, groups) VALUES (%s, %s, '[]', 0) RETURNING id"
-            ((self._row,),) = connection.execute(into, (self.address.run, self.start)).fetchall()
+            into = "INSERT INTO oversight_starts (run, start, spending, groups, dollars) VALUES (%s, %s, '[]', 0, 0)"
+            ((self._row,),) = connection.execute(f"{into} RETURNING id", (self.address.run, self.start)).fetchall()
         waves = _waves(writes)
         with connection.pipeline(), connection.transaction():
-            connection.execute(
-                "UPDATE oversight_starts SET groups = %s, spending = COALESCE(%s, spending) WHERE run = %s AND id = %s",
-                (self._group, account, self.address.run, self._row),
-            )
+            connection.execute(_COUNT, (self._group, dollars_of(writes), account, self.address.run, self._row))
             done = [self._send(connection, wave) for wave in waves]
         # Read when all is sent, the commit too: a group takes one round trip.
         stays: dict[int, str] = {}
@@ -200,7 +202,7 @@ class PostgreSQLStore(Store):
         return connection.execute(_ADD, values)
 
     def spent(self) -> float:
-        select = "SELECT COALESCE(SUM(dollars), 0) FROM oversight_calls WHERE run = %s"
+        select = "SELECT COALESCE(SUM(dollars), 0) FROM oversight_starts WHERE run = %s"
         ((dollars,),) = self._reading.do(
             lambda connection, _: connection.execute(select, (self.address.run,)).fetchall()
         )
@@ -314,7 +316,7 @@ class _Link:
                     self._connection = self._connection or _connect(self.address)
                     done = work(self._connection, again)
                 except psycopg.Error as error:
-                    wait = next(waits, None) if self._let_go_if_lost() or _passes(error) else None
+                    wait = next(waits, None) if self._let_go_if_lost(error) or _passes(error) else None
                     if wait is None:
                         # Whoever comes next need not wait as long again.
                         self._patient = self._connection is not None
@@ -329,9 +331,11 @@ class _Link:
                     self._patient = True
                     return done
 
-    def _let_go_if_lost(self) -> bool:
-        if self._connection is not None and self._connection.closed:
-            self._connection = None
+    def _let_go_if_lost(self, error: psycopg.Error) -> bool:
+        # Where the server has sent no code, it has not answered; the library may not have noticed the end yet.
+        unanswered = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+        if self._connection is not None and (self._connection.closed or unanswered):
+            self.close()
         return self._connection is None
 
     def close(self) -> None:

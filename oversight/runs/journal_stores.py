@@ -50,6 +50,11 @@ class Refuse(NamedTuple):
 Write = Add | Refuse
 
 
+def dollars_of(writes: Sequence[Write]) -> float:
+    """What the calls cost that are stored."""
+    return sum(write.dollars or 0.0 for write in writes if isinstance(write, Add))
+
+
 class Store(ABC):
     """Where the results of calls are, open to this process; other processes may have it open too.
 
@@ -160,6 +165,11 @@ CREATE TABLE IF NOT EXISTS starts (     -- what each process has spent in each s
     id INTEGER PRIMARY KEY, spending TEXT NOT NULL, start TEXT
 )
 """
+_SPENT = """
+CREATE TABLE IF NOT EXISTS spent (      -- the sum over all calls: with a limit, it is asked for before every call
+    id INTEGER PRIMARY KEY CHECK (id = 1), dollars REAL NOT NULL
+)
+"""
 
 _ADD = """
 INSERT INTO calls (key, what, value, dollars, refused) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
@@ -212,13 +222,16 @@ class SQLiteStore(Store):
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                     raise
                 time.sleep(0.01)
-        for table in (_CALLS, _PROMISES, _STARTS):
+        # Nothing but promises is written here: they are of no use after a power failure, which ends who made them too.
+        self._reading.execute("PRAGMA synchronous=NORMAL")
+        for table in (_CALLS, _PROMISES, _STARTS, _SPENT):
             self._reading.execute(table)
         self._reading.execute("SELECT key, what, value, dollars, refused FROM calls LIMIT 1")
-        if not self._keeps_starts():  # made by an earlier version
-            with self._changing():
+        if not (self._keeps_starts() and self._reading.execute("SELECT 1 FROM spent").fetchone()):
+            with self._changing():  # it is new, or made by an earlier version
                 if not self._keeps_starts():
                     self._reading.execute("ALTER TABLE starts ADD COLUMN start TEXT")
+                self._reading.execute("INSERT OR IGNORE INTO spent SELECT 1, COALESCE(SUM(dollars), 0) FROM calls")
 
     def _keeps_starts(self) -> bool:
         return "start" in {name for _, name, *_ in self._reading.execute("PRAGMA table_info(starts)")}
@@ -253,6 +266,8 @@ class SQLiteStore(Store):
                     else:
                         connection.execute(_REFUSE, write)
                         stayed.append(None)
+                if dollars := dollars_of(writes):
+                    connection.execute("UPDATE spent SET dollars = dollars + ?", (dollars,))
                 if account is not None:
                     self._keep(connection, account)
                 connection.execute("COMMIT")
@@ -280,7 +295,7 @@ class SQLiteStore(Store):
             connection.execute("UPDATE starts SET spending = ? WHERE id = ?", (account, self._account))
 
     def spent(self) -> float:
-        return float(self._reading.execute("SELECT COALESCE(SUM(dollars), 0) FROM calls").fetchone()[0])
+        return float(self._reading.execute("SELECT dollars FROM spent").fetchone()[0])
 
     def promise(self, holder: str, dollars: float, limit: float) -> int | None:
         try:
