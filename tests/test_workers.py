@@ -124,14 +124,37 @@ def test_any_number_of_workers_plays_what_one_process_plays(endpoint, whole, tmp
     assert len(progress.told) == len(whole[0])
 
 
-def test_engines_are_measured_and_play_as_in_one_process(tmp_path):
-    """A tournament of engines: capability by games, then every cell."""
-    given = {"agents": ["mcts/2", "mcts/8"], "protocols": ["direct", "debate(rounds=1)"], "limit": 3}
+@pytest.mark.parametrize(
+    ("arena", "agents", "capability"),
+    [("arithmetic(depth=2)", ["bounded/1", "bounded/3"], "episodes"), ("connect_four", ["mcts/1", "mcts/2"], "games")],
+)
+def test_engines_are_measured_and_play_as_in_one_process(tmp_path, arena, agents, capability):
+    """Those that compute in the worker, and those that have processes of their own."""
     for workers in (None, 2):
-        oversight.tournament("connect_four", **given, log_dir=tmp_path / str(workers), workers=workers)
+        oversight.tournament(
+            arena,
+            agents=agents,
+            protocols=["direct", "debate(rounds=1)"],
+            limit=2,
+            log_dir=tmp_path / str(workers),
+            workers=workers,
+        )
     assert records(tmp_path / "2") == records(tmp_path / "None")
+    purposes = {record["purpose"] for record in read_episodes(tmp_path / "2")}
+    assert purposes == {"comparison", *(["capability"] if capability == "episodes" else [])}
     one, two = ((tmp_path / name / "capability.json").read_bytes() for name in ("None", "2"))
     assert one == two
+
+
+def test_inside_a_running_loop(endpoint, whole, tmp_path):
+    """As in a notebook."""
+    endpoint.answer(then={"digest": True})
+
+    async def notebook():
+        debates(endpoint, tmp_path / "run", workers=1)
+
+    asyncio.run(notebook())
+    assert records(tmp_path / "run") == whole[0]
 
 
 def test_an_adaptive_schedule_decides_the_same(tmp_path):
