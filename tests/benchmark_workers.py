@@ -71,19 +71,17 @@ class Plain(Arena):
 
 
 class Clock(Progress):
-    """Notes when records came: workers take seconds to start, which a long run does not notice."""
+    """Notes when play began, and when the last record came."""
 
-    def __init__(self) -> None:
-        self.times: list[float] = []
+    def start(self, owed: int, finished: int) -> None:
+        self.count, self.begun = owed, time.perf_counter()
 
     def finished(self, record: Mapping[str, Any], spent: float, usage: Usage, unknown: int) -> None:
-        self.times.append(time.perf_counter())
+        self.last = time.perf_counter()
 
     def rate(self) -> float:
-        """Episodes a second between the first tenth and the last tenth of the records."""
-        tenth = len(self.times) // 10
-        middle = self.times[tenth : len(self.times) - tenth]
-        return (len(middle) - 1) / (middle[-1] - middle[0])
+        """Episodes a second, the start of the workers included."""
+        return self.count / (self.last - self.begun)
 
 
 def processor_seconds(whose: int) -> float:

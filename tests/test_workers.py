@@ -29,7 +29,8 @@ from oversight.registry import find_agent, find_protocol
 from oversight.runs import plan_run, plan_tournament
 from oversight.runs.directory import read_episodes
 from oversight.runs.executor import Gone, Link, Pool, WorkerOptions
-from oversight.runs.job import Numbering, Spent
+from oversight.runs.job import Job, Numbering, Spent, from_bytes, pack, to_bytes, unpack
+from oversight.runs.journal_address import JournalAddress
 from oversight.runs.progress import Progress
 
 HERE = Path(__file__).parent
@@ -308,6 +309,14 @@ def test_turns_that_fail_are_unscored_and_retried(tmp_path, monkeypatch):
     assert {record["status"] for record in read_episodes(tmp_path / "run")} == {"scored"}
 
 
+def test_an_episode_that_takes_too_long_is_unscored(tmp_path, monkeypatch):
+    given = {"limit": 2, "debater": tiny.Thinker(), "judge": tiny.Second(), "log_dir": tmp_path / "run"}
+    monkeypatch.setenv("OVERSIGHT_TEST_DELAY", "1")
+    oversight.run("debate(rounds=1)", tiny.Sums(), **given, workers=1, episode_timeout=0.2)
+    assert {record["status"] for record in read_episodes(tmp_path / "run")} == {"unscored"}
+    assert all("not finished within 0.2 s" in record["reason"] for record in read_episodes(tmp_path / "run"))
+
+
 class Deadly(tiny.Thinker):
     """Takes its process with it where a question ends in 5."""
 
@@ -373,6 +382,24 @@ def test_what_cannot_be_copied_is_said(tmp_path):
     agent.lock = threading.Lock()
     with pytest.raises(ConfigurationError, match=r"cannot be copied to another process: .*lock"):
         oversight.run("direct", tiny.Sums(), judge=agent, log_dir=tmp_path / "run", workers=2)
+
+
+def test_what_a_worker_cannot_import_is_said(tmp_path):
+    """As on another machine, where a module that a user's file imports is not there, or another version is."""
+    (tmp_path / "only_here.py").write_text("class Value:\n    pass\n", encoding="utf-8")
+    sys.path.append(str(tmp_path))
+    try:
+        agent = tiny.Thinker()
+        agent.value = importlib.import_module("only_here").Value()
+        plan = plan_run("direct", tiny.Sums(), {"judge": agent}, limit=1)
+        version, *_, copied = from_bytes(pack(Job(plan, JournalAddress(tmp_path / "journal.sqlite"), "")))
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("only_here", None)
+    with pytest.raises(ConfigurationError, match=r"cannot import what an agent, .* No module named 'only_here'"):
+        unpack(to_bytes((version, {}, [], {}, copied)))
+    with pytest.raises(ConfigurationError, match=r"a worker has scalable-oversight .*, and the run is of 0\.0"):
+        unpack(to_bytes(("0.0", {}, [], {}, copied)))
 
 
 # ---- processes that are killed ----------------------------------------------------------------------

@@ -151,18 +151,40 @@ def pack(job: Job) -> bytes:
             ) from None
     sources = {name: module_digest(name) for name in ("__main__", *(module.__name__ for module in own))}
     environment = {name: os.environ[name] for name in _CARRIED if name in os.environ}
-    return to_bytes((sources, [path or os.getcwd() for path in sys.path], environment, copied))
+    return to_bytes((_version(), sources, [path or os.getcwd() for path in sys.path], environment, copied))
 
 
 def unpack(packed: bytes) -> Job:
-    """The job that :func:`pack` gave, with what a class's digest and its imports depend on there."""
-    sources, path, environment, copied = from_bytes(packed)
+    """The job that :func:`pack` gave, with what a class's digest and its imports depend on there.
+
+    Raises
+    ------
+    ConfigurationError
+        if this machine lacks what the job was made with.
+    """
+    version, sources, path, environment, copied = from_bytes(packed)
+    if version != _version():
+        raise ConfigurationError(
+            f"a worker has scalable-oversight {_version()}, and the run is of {version}: install one version everywhere"
+        )
     carry_sources(sources)
     for name, value in environment.items():
         os.environ.setdefault(name, value)
     sys.path += [folder for folder in path if folder not in sys.path]
-    job: Job = pickle.loads(copied)
+    try:
+        job: Job = pickle.loads(copied)
+    except ImportError as missing:
+        raise ConfigurationError(
+            f"a worker cannot import what an agent, arena or protocol needs: {missing}; install it on every machine, "
+            "or write it into the same file"
+        ) from None
     return job
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("scalable-oversight")
 
 
 def _own_modules() -> list[ModuleType]:

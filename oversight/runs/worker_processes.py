@@ -1,8 +1,8 @@
 """Workers that are processes on this machine.
 
 Each is a fresh interpreter, so that a script needs no ``__main__`` guard, in a session of its own, so that Ctrl-C at
-the terminal reaches the coordinator alone.
-A worker whose coordinator is gone reads the end of its pipe; it lets the calls under way finish, and ends.
+the terminal reaches the coordinator alone.  A worker whose coordinator is gone reads the end of its pipe; it lets the
+calls under way finish, and ends.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ _LENGTH = struct.Struct(">Q")
 class ProcessLink(Link):
     """A worker process, started by :meth:`start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, job: Message) -> None:
         self._process = process
         self._sending = asyncio.Lock()
+        # It takes seconds to import what it needs before it reads, and others are started meanwhile.
+        self._job = asyncio.create_task(self.send(job))
 
     @classmethod
     async def start(cls, packed: bytes, holder: str, connections: int | None, processors: int) -> ProcessLink:
@@ -54,9 +56,7 @@ class ProcessLink(Link):
             env={"LOKY_MAX_CPU_COUNT": str(processors), **os.environ},  # read by the library that starts engines
             start_new_session=True,
         )
-        link = cls(process)
-        await link.send((packed, holder, connections))
-        return link
+        return cls(process, (packed, holder, connections))
 
     async def send(self, message: Message) -> None:
         assert self._process.stdin is not None
@@ -84,6 +84,7 @@ class ProcessLink(Link):
         self._process.stdin.close()
         with suppress(OSError):
             await self._process.stdin.wait_closed()
+        await asyncio.gather(self._job, return_exceptions=True)
         await self._process.wait()
 
 
