@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -192,6 +194,34 @@ def test_actors_play_what_one_process_plays(cluster, endpoint, whole, database, 
     assert not canaries(cluster.folder, words)
     assert not canaries(tmp_path / "run", words)
     assert not any(word in said for word in words)
+
+
+def test_the_documented_commands(cluster, postgresql_server, tmp_path):
+    """The cluster is started by them, with a port, a size and a folder of its own; the run is carried out."""
+    text = (HERE.parent / "docs" / "past_one_process.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## A Ray cluster\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    start, run = (block.splitlines() for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+    for command, node in zip(start, cluster.nodes, strict=True):
+        given = [word.partition("=")[0] for word in node.args]
+        assert command.split()[0] == "ray"
+        assert {word.partition("=")[0] for word in command.split()[1:]} <= set(given)
+    name, _, value = run[0].removeprefix("export ").partition("=")
+    assert (name, value) == ("PGPASSWORD", "choose-one")
+    database = postgresql_server.make_place().replace(f":{postgresql.PASSWORD}@", "@")
+    words = shlex.split(run[1])
+    words[words.index("--limit") + 1] = "2"
+    words[words.index("--journal") + 1] = database
+    done = subprocess.run(
+        [sys.executable, "-m", "oversight.cli", *words[1:]],
+        cwd=tmp_path,
+        env={**os.environ, "RAY_ADDRESS": cluster.address, name: postgresql.PASSWORD},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(records(tmp_path / "logs" / "cluster")) == 4
+    assert not canaries(cluster.folder, [postgresql.PASSWORD])
 
 
 def test_a_run_that_is_killed_or_interrupted_goes_on(cluster, endpoint, whole, database, tmp_path):

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -726,3 +728,27 @@ def test_calls_in_flight_are_shared_out(endpoint, tmp_path):
     endpoint.answer(then={"digest": True, "delay": 0.05})
     debates(endpoint, tmp_path / "run", count=6, workers=2, connections=5)
     assert 2 <= endpoint.most_in_flight() <= 5
+
+
+# ---- the document -----------------------------------------------------------------------------------
+
+
+def test_the_documented_command(tmp_path):
+    """With workers and without: the same episodes."""
+    text = (HERE.parent / "docs" / "past_one_process.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^## Worker processes\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    ((command,),) = (block.splitlines() for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+    words = shlex.split(command)
+    assert words[0] == "oversight"
+    assert words[-2:] == ["--workers", "2"]
+    words[words.index("--limit") + 1] = "4"
+    for folder, one in (("logs/workers", words), ("alone", [*words[:-2], "--log-dir", "alone"])):
+        subprocess.run(
+            [sys.executable, "-m", "oversight.cli", *one[1:]],
+            cwd=tmp_path,
+            check=True,
+            timeout=120,
+            stdout=subprocess.DEVNULL,
+        )
+        assert len(records(tmp_path / folder)) == 8
+    assert records(tmp_path / "logs" / "workers") == records(tmp_path / "alone")
