@@ -40,7 +40,8 @@ TINY = HERE / "tiny.py"
 
 
 def _load(name):
-    specification = importlib.util.spec_from_file_location(f"oversight_test_{name}", HERE / f"{name}.py")
+    # Under a name that no other test gives: what a class's source is depends on it.
+    specification = importlib.util.spec_from_file_location(f"oversight_test_workers_{name}", HERE / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
@@ -413,7 +414,7 @@ from oversight.errors import OversightError
 from oversight.models.openai_compatible import ModelOptions
 from oversight.runs.progress import Progress
 
-specification = importlib.util.spec_from_file_location("oversight_test_tiny", {tiny!r})
+specification = importlib.util.spec_from_file_location("oversight_test_workers_tiny", {tiny!r})
 tiny = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(tiny)
 
