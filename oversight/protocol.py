@@ -238,7 +238,8 @@ class Recursion:
     ----------
     decomposer, combiner : the seats that split questions, and that answer them from their parts; the seat of the step
         answers what is not split.
-    depth : levels below the question, at most; the check refuses None.
+    depth : levels below the question, at most; the check refuses None.  With 0 the question is answered as it is, and
+        nobody splits, combines or checks.
     most_parts : parts of one question, at most.
     budget : requests for the whole tree, at most; the check refuses None.
     checker : the seat that is asked of every question that was split whether its answer follows from those of its
@@ -359,7 +360,7 @@ class Step(Graph):
 
     def steps(self) -> Iterator[Step]:
         yield self
-        if self.recursion is not None:  # those who take part in it, in the order in which they are asked first
+        if self.recursion is not None and self.recursion.depth != 0:  # those who take part, in the order they are asked
             yield Step(self.recursion.decomposer, "solution", task="split")
             yield Step(self.recursion.combiner, "solution", task="combine")
             if self.recursion.checker is not None:
@@ -516,6 +517,9 @@ class Protocol(BaseModel, ABC):
 
     combines: ClassVar[Literal["mean", "majority"]] = "mean"
     """How verdicts given side by side become one: their mean, or the share of them that each answer wins."""
+
+    prefers: ClassVar[bool] = False
+    """Whether the verdict is which answer is better, and not which is correct: people are asked in these words."""
 
     prompts: str = Field(
         default="", description="folder with prompt files of your own: oversight prompts writes the built-in ones"

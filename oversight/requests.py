@@ -117,6 +117,7 @@ class Choose(Request):
     explains : whether the others hear the reasons that come with the choice.
     leads_on : whether anything can follow it in the episode.
     public : whether others see the probabilities.
+    prefers : whether what is asked is which answer is better, and not which is correct.
     """
 
     votes: int = 0
@@ -126,6 +127,7 @@ class Choose(Request):
     explains: bool = False
     leads_on: bool = False
     public: bool = False
+    prefers: bool = False
 
     @property
     def key(self) -> str:

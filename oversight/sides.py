@@ -41,6 +41,11 @@ _DOUBT = re.compile(
     r"|n['’]t\b|\?",
     re.IGNORECASE,
 )
+# What every sentence holds that one of the patterns of _says_correct finds.
+_SAYS = re.compile(
+    r"correct|right|true|accurate|best|(?:my|final) (?:answer|option|choice)|the answer|i (?:concede|yield|agree)",
+    re.IGNORECASE,
+)
 # An article, too, can stand where a label does: "the answer is A" ends there, or goes on with its reasons.
 _ENDS = (
     r"(?!\w)(?=[^\w]*$|[\s]*[.,;:!)—–-]|\s+(?:because|since|as|and|but|for|given|so|by|based|according|which|over)\b)"
@@ -83,7 +88,7 @@ def argues_for_another(text: str, own: str, answers: Mapping[str, str]) -> tuple
         lower = _folded(bare)
         # Few sentences name an answer at all, and the patterns are dear.
         named = [one for one in names if one not in meant and (one in bare or (alone[one] and folded[one] in lower))]
-        if not named or _doubts(bare, names.values()):
+        if not named or not _SAYS.search(bare) or _doubts(bare, names.values()):
             continue
         for label in named:
             if any(says.search(bare) for says in _says_correct(label, alone[label])):

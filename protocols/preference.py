@@ -17,6 +17,7 @@ class Preference(Protocol):
     """
 
     name = "preference"
+    prefers = True
 
     assisted: bool = Field(default=True, description="whether an assistant answers sub-tasks of judging first")
 

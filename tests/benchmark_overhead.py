@@ -1,127 +1,101 @@
-"""What the runtime adds to a model call, against a zero-latency endpoint on the loopback address.
+"""What the runtime adds to a model call: processor time a call, and how full an endpoint is kept.
 
-    python tests/benchmark_overhead.py --episodes 200
+    python tests/benchmark_overhead.py --debates 512
 
-Plays sequential debates of seven dependent calls with everything on (views, LangGraph, journal, records) beside two
-bare loops that make the same number of dependent calls with prompts of the same size through the same SDK: once by
-its typed method, as one would write it by hand, and once by the raw request that this library makes.  All three in
-one run, in turn, so that their ratios hold on a noisy machine.
+Debates of seven dependent calls, with everything on (views, LangGraph, journal, records, progress), beside bare loops
+that make the same calls, in turn in one run, so that their ratios hold on a noisy machine: see overhead_contenders.py
+for what is played.  Each measurement is a process of its own.  ``--peers inspect=PYTHON autogen=PYTHON`` adds other
+frameworks, each by the interpreter of an environment of its own (``pip install inspect-ai openai``;
+``pip install autogen-agentchat 'autogen-ext[openai]'``).
+
+The endpoint is by default the tests' own; ``--base-url`` names another, in which ``{latency}`` stands for its
+milliseconds.  The wall time is given as a ratio to the ideal, the larger of calls x latency / connections and
+7 x latency.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import resource
-import tempfile
-import time
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-import openai
 from endpoint import running
+from overhead_contenders import CALLS
 
-import oversight
-from oversight.models.openai_compatible import ModelOptions
-from oversight.questions import Arena, Question
-
-CALLS = 7
-PROMPT = "x" * 2600  # about what the debate's prompts hold on average
+OURS, YARDSTICK = "ours", "sdk"
+HERE = ["ours", "sdk", "sdk_raw", "aiohttp", "langgraph"]
 REPLY = "I maintain that this answer is supported by the first premise and by the second. " * 6
 
 
-class Plain(Arena):
-    """Questions that need nothing."""
-
-    name = "plain"
-
-    def questions(self, limit: int | None, seed: int) -> Sequence[Question]:
-        return [Question(str(n), f"Question {n}?", ("yes", "no"), 0, str(n)) for n in range(limit or 0)]
-
-
-def processor_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+@contextlib.contextmanager
+def endpoint(base_url: str | None, latency: float) -> Iterator[str]:
+    """An endpoint with this latency, in milliseconds."""
+    if base_url is not None:
+        yield base_url.format(latency=f"{latency:g}")
+        return
+    with running() as own:
+        own.answer(then={"text": f"{REPLY}\nAnswer: A\nConfidence: 70%", "delay": latency / 1000})
+        yield own.base_url
 
 
-def ours(base_url: str, episodes: int, connections: int) -> None:
-    options = {"vllm/fake": ModelOptions(base_url=base_url)}
-    with tempfile.TemporaryDirectory() as folder:
-        result = oversight.run(
-            "debate(style=sequential)",
-            Plain(),
-            debater="vllm/fake",
-            judge="vllm/fake",
-            limit=episodes,
-            swap=False,
-            options=options,
-            connections=connections,
-            log_dir=Path(folder) / "run",
-        )
-        assert sum(record["status"] == "scored" for record in result.episodes()) == episodes
-
-
-def bare(base_url: str, episodes: int, connections: int, *, typed: bool) -> None:
-    async def main() -> None:
-        http = openai.DefaultAioHttpClient() if not typed else None
-        client = openai.AsyncOpenAI(base_url=base_url, api_key="none", http_client=http)
-        waiting = iter(range(episodes))
-        messages = [{"role": "user", "content": PROMPT}]
-
-        async def call() -> None:
-            if typed:
-                reply = await client.chat.completions.create(model="fake", messages=messages)  # type: ignore[arg-type]
-                assert reply.choices[0].message.content
-            else:
-                body = {"model": "fake", "messages": messages}
-                raw: dict = await client.post("/chat/completions", cast_to=object, body=body)  # type: ignore[assignment]
-                assert raw["choices"][0]["message"]["content"]
-
-        async def worker() -> None:
-            for _ in waiting:
-                for _ in range(CALLS):
-                    await call()
-
-        await asyncio.gather(*(worker() for _ in range(connections)))
-        await client.close()
-
-    asyncio.run(main())
-
-
-def measure(work: Callable[[], Awaitable[None] | None], episodes: int) -> tuple[float, float]:
-    """CPU milliseconds a call, and episodes a second."""
-    processor, wall = processor_seconds(), time.perf_counter()
-    work()
-    return (processor_seconds() - processor) / (episodes * CALLS) * 1000, episodes / (time.perf_counter() - wall)
+def measured(python: str, name: str, base_url: str, debates: int, connections: int) -> dict[str, float]:
+    """One contender, in a process of its own."""
+    script = Path(__file__).with_name("overhead_contenders.py")
+    command = [python, str(script), name, base_url, str(debates), str(connections)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="CPU a call and episodes a second, beside bare loops")
-    parser.add_argument("--episodes", type=int, default=200)
-    parser.add_argument("--connections", type=int, default=64)
+    parser = argparse.ArgumentParser(description="processor time a call, and wall time against the ideal")
+    parser.add_argument("--debates", type=int, default=512)
+    parser.add_argument("--connections", type=int, nargs="+", default=[64])
+    parser.add_argument("--latency", type=float, default=0.0, help="milliseconds in which the endpoint answers")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; medians are printed")
+    parser.add_argument("--base-url", help="another endpoint, as http://127.0.0.1:8099/lat/{latency}/v1")
+    parser.add_argument(
+        "--peers", nargs="+", default=[], metavar="NAME=PYTHON", help="inspect and autogen, where they are"
+    )
+    parser.add_argument("--only", nargs="+", help="names of contenders")
     arguments = parser.parse_args()
-    count, connections = arguments.episodes, arguments.connections
-    with running() as endpoint:
-        endpoint.answer(then={"text": f"{REPLY}\nAnswer: A\nConfidence: 70%"})
-        loops: dict[str, Callable[[], None]] = {
-            "this library, everything on": lambda: ours(endpoint.base_url, count, connections),
-            "bare loop, the SDK's typed method": lambda: bare(endpoint.base_url, count, connections, typed=True),
-            "bare loop, raw request on aiohttp": lambda: bare(endpoint.base_url, count, connections, typed=False),
-        }
-        ours(endpoint.base_url, 4, connections)  # imports and first connections are not what is measured
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in loops}
+    contenders = [(sys.executable, name) for name in HERE]
+    contenders += [tuple(reversed(peer.split("=", 1))) for peer in arguments.peers]
+    if arguments.only:
+        contenders = [one for one in contenders if one[1] in arguments.only]
+    for connections in arguments.connections:
+        found: dict[str, list[dict[str, Any]]] = {}
         for _ in range(arguments.rounds):
-            for name, work in loops.items():
-                found[name].append(measure(work, count))
-                endpoint.answer(then={"text": f"{REPLY}\nAnswer: A\nConfidence: 70%"})
-    medians = {name: [median(column) for column in zip(*runs, strict=True)] for name, runs in found.items()}
-    first = medians["this library, everything on"]
-    print(f"{count} debates of {CALLS} calls, {connections} at a time, medians of {arguments.rounds}")
-    for name, (processor, rate) in medians.items():
-        ratio = f"ours / this: CPU {first[0] / processor:.2f}, episodes/s {first[1] / rate:.2f}"
-        print(f"{name:36} {processor:6.2f} ms CPU a call  {rate:7.1f} episodes/s   {ratio}")
+            for python, name in contenders:
+                with endpoint(arguments.base_url, arguments.latency) as base_url:
+                    one = measured(python, name, base_url, arguments.debates, connections)
+                found.setdefault(name, []).append(one)
+        report(found, arguments.debates, connections, arguments.latency)
+
+
+def report(found: dict[str, list[dict[str, Any]]], debates: int, connections: int, latency: float) -> None:
+    calls = debates * CALLS
+    ideal = max(calls * latency / connections, CALLS * latency) / 1000
+    print(f"{debates} debates of {CALLS} calls, {connections} at a time, {latency:g} ms; medians of {len(found[OURS])}")
+    print(f"{'':10} {'ms CPU a call':>14} {'of the SDK loop':>16} {'wall / ideal':>13} {'MB':>5}")
+    for name, runs in found.items():
+        processor = median(one["processor"] for one in runs) / calls * 1000
+        # Paired by round: what else the machine did then weighs on both.
+        pairs = zip(runs, found.get(YARDSTICK, []), strict=False)
+        ratio = [one["processor"] / other["processor"] for one, other in pairs]
+        wall = median(one["wall"] for one in runs)
+        of_sdk = f"{median(ratio):.2f}" if ratio else "-"
+        of_ideal = f"{wall / ideal:.2f}" if ideal else f"({wall:.1f} s)"
+        print(f"{name:10} {processor:14.2f} {of_sdk:>16} {of_ideal:>13} {median(one['memory'] for one in runs):5.0f}")
+    print(flush=True)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,10 @@ class Endpoint:
         self._ask("/script", {**said, "full": full or {"status": 429, "json": {"error": {"message": "full"}}}})
 
     def requests(self) -> list[dict[str, Any]]:
-        """What was asked: ``{"path", "headers", "body", "served"}``, the last whether a whole completion was sent."""
+        """What was asked: ``{"path", "headers", "body", "served", "fault"}``.
+
+        ``served``: whether a whole completion was sent; ``fault``: the place of the fault that was played, or None.
+        """
         return self._ask("/requests")
 
     def bodies(self) -> list[dict[str, Any]]:
@@ -155,12 +158,13 @@ def _control(path: str, body: Any) -> Any:
     return _state["requests"] if path == "/requests" else _state["most"]
 
 
-def _reply() -> dict[str, Any]:
+def _reply(request: dict[str, Any]) -> dict[str, Any]:
     """What the request that was just opened is answered with."""
     if _state["capacity"] is not None and len(_state["open"]) > _state["capacity"]:
         return _state["full"]
     if _state["faults"] and _chance.random() < _state["share"]:
-        return _chance.choice(_state["faults"])
+        request["fault"] = _chance.randrange(len(_state["faults"]))
+        return _state["faults"][request["fault"]]
     return _queue.popleft() if _queue else _state["then"]
 
 
@@ -183,11 +187,12 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             more: dict[str, str] = {}
             if path.endswith("/chat/completions"):
                 request = {"path": path, "headers": headers, "body": body, "digest": digest_of(body), "served": False}
+                request["fault"] = None
                 _state["requests"].append(request)
                 open_requests = _state["open"]
                 open_requests.add(writer)
                 _state["most"] = max(_state["most"], len(open_requests))
-                reply = _reply()
+                reply = _reply(request)
                 if reply.get("hang"):
                     await reader.read()  # until the client has gone
                 await asyncio.sleep(reply.get("delay", 0))

@@ -256,10 +256,10 @@ def test_a_measurement_that_a_crash_lost_is_made_again(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"points": 8, "power": 8}, "points=8 must be more than power=8"),
-        ({"human_error": 1.5}, "human_error: Input should be less than or equal to 1"),
-        ({"mistakes": "other"}, "mistakes: Input should be 'slips' or 'forgets'"),
-        ({"steps": 0}, "steps: "),
+        ({"points": 8, "power": 8}, "--points 8: give more than the largest power, 8"),
+        ({"human_error": 1.5}, "--human-error 1.5: Input should be less than or equal to 1"),
+        ({"mistakes": "other"}, "--mistakes other: Input should be 'slips' or 'forgets'"),
+        ({"steps": 0}, "--steps 0: "),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(tmp_path, given, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -13,9 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from oversight import run
 from oversight.cli import COMMANDS, main
+from oversight.report.terminal import print_episodes, print_plan, print_run
+from oversight.runs.api import carry_out, plan_tournament
 from oversight.runs.directory import read_episodes
 
 HERE = Path(__file__).parent
@@ -108,27 +112,81 @@ def test_help_of_a_protocol_and_an_arena_shows_their_options(capsys):
 
 
 HEAVY = ("torch", "transformers", "matplotlib", "pyspiel", "langgraph", "openai", "scipy", "numpy", "pydantic", "rich")
+HEAVY += ("networkx", "aiohttp", "httpx", "sklearn", "pandas", "filelock")
+
+HELPS = """
+from oversight.cli import COMMANDS, main
+from oversight.cli.train import TRAININGS
+for words in [[name] for name in COMMANDS] + [["train", name] for name in TRAININGS]:
+    if words[1:] not in (["agent"], ["reward_model"]):  # whose options stand with what they are options of
+        try:
+            main([*words, "--help"])
+        except SystemExit:
+            pass
+"""
+
+
+def helps(*words):
+    """Code that asks for the help of a command."""
+    return f"from oversight.cli import main\ntry:\n    main({[*words, '--help']})\nexcept SystemExit:\n    pass"
 
 
 @pytest.mark.parametrize(
-    "code",
-    ["import oversight", "from oversight.cli import main\nmain(['--help'])\nmain(['--version'])"],
+    ("code", "needed"),
+    [
+        ("import oversight", ()),
+        ("from oversight.cli import main\nmain(['--help'])\nmain(['--version'])", ()),
+        (HELPS, ()),
+        (helps("run", "debate"), ("pydantic",)),
+        (helps("tournament", "connect_four"), ("pydantic",)),
+        (helps("check", "debate"), ("pydantic",)),
+        (helps("train", "agent"), ("numpy", "pydantic", "rich")),
+        (helps("train", "reward_model"), ("numpy", "pydantic", "rich")),
+        ("from oversight.cli import main\nmain(['list', 'protocols'])", ("numpy", "pydantic", "rich")),
+    ],
+    ids=["import", "help", "every help", "run", "tournament", "check", "agent", "reward model", "list"],
 )
-def test_nothing_heavy_is_loaded_before_it_is_used(code):
-    """``import oversight`` and ``oversight --help`` load none of the large packages."""
+def test_nothing_heavy_is_loaded_before_it_is_used(code, needed):
+    """Whoever asks what there is and how it is written waits for none of the large packages."""
     script = f"{code}\nimport sys\nprint('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert "LOADED []" in ended.stdout
+    loaded = ended.stdout.splitlines()[-1]
+    assert loaded.startswith("LOADED [")
+    assert set(ast.literal_eval(loaded.removeprefix("LOADED "))) <= set(needed)
+
+
+def test_help_on_a_protocol_of_ones_own_that_never_ends_is_one_line(tmp_path, capsys):
+    """Its graph is looked at before its roles are asked for, as it is not for those that come with the library."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from oversight.protocol import Judge, Protocol\n\n\n"
+        "class Mine(Protocol):\n    name = 'mine'\n    judge = Judge()\n\n"
+        "    def graph(self, answers):\n        return self.judge.decides() >> self.graph(answers)\n"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["run", f"{path}:Mine", "--help"])
+    assert ended.value.code == 0
+    assert "--arena" in capsys.readouterr().out
 
 
 # ---- what is refused ----------------------------------------------------------------------------
 
+PARTS = ("decomposer", "solver", "combiner", "judge")
 REFUSED = [
     (["rnu"], "unknown command 'rnu': did you mean 'run'?"),
     (["run", "debte", *CAST], "unknown protocol 'debte': did you mean 'debate'?"),
     (["run", "debate", "--arena", "pasage"], "unknown arena 'pasage': did you mean 'passage'?"),
     (["run", "debate", "--arena", SUMS, "--debater", "opanai/x", "--judge", SECOND], "did you mean 'openai/...'?"),
     (["run", "debate", *CAST, "--round", "2"], "unknown option '--round': did you mean '--rounds'?"),
+    (
+        ["run", "factored_verification", *CAST, "--critic", SECOND],
+        "--critic: protocol factored_verification has no critic; it has one with --candidates 2 or --refine",
+    ),
+    (
+        ["run", "decomposition", *CAST[:2], *(f"--{role}=x" for role in (*PARTS, "checker"))],
+        "--checker: protocol decomposition has no checker; it has one with --validated",
+    ),
+    (["run", "debate", *CAST, "--critic", SECOND], "unknown option '--critic'"),
     (["run", "debate", *CAST, "--log-dri", "x"], "unknown option '--log-dri': did you mean '--log-dir'?"),
     (["run", "direct", "--arena", SUMS, "--judge", "openai/gpt-4o"], "OPENAI_API_KEY"),
     (["run", "direct", "--arena", "passage", "--judge", "scripted/first"], "passage needs the option 'data'"),
@@ -482,3 +540,30 @@ def test_a_run_is_run_again_from_its_own_directory(tmp_path, capsys):
     assert one == two
     assert len(one) == 4
     assert main(["rerun", str(tmp_path), "--log-dir", str(tmp_path / "three")]) == 2
+
+
+# ---- names that are long ------------------------------------------------------------------------
+
+
+def test_long_names_are_folded_and_never_cut(tmp_path):
+    """At 80 columns agents that differ in their last letter stay two, in the plan and in every table of the result."""
+    agents = [tiny.Thinker(), tiny.Thinker()]
+    for agent, last in zip(agents, "xy", strict=True):
+        agent.name = f"a/model-with-a-very-long-name-indeed-7b-instruct-of-the-year-{last}"
+        agent.describe = lambda name=agent.name: {"agent": name}
+    plan = plan_tournament(tiny.Sums(), agents, ["debate(rounds=1)"], limit=2, seed=1)
+    out = Console(width=80, highlight=False)
+    printed = []
+    with out.capture() as captured:
+        print_plan(plan, tmp_path / "run", out)
+    printed.append(captured.get())
+    result = carry_out(plan, tmp_path / "run")
+    for show in (lambda: print_run(result, out), lambda: print_episodes(tmp_path / "run", out)):
+        with out.capture() as captured:
+            show()
+        printed.append(captured.get())
+    for text in printed:
+        assert "…" not in text
+        # What is left of either name on its last line ends in its own letter.
+        assert any(re.search(r"(^|\s|-|[a-z])x(\s|,|$)", line) for line in text.splitlines())
+        assert any(re.search(r"(^|\s|-|[a-z])y(\s|,|$)", line) for line in text.splitlines())

@@ -269,7 +269,7 @@ Accuracy and scores on 20 questions, 95 % intervals
  direct        novice  —        100.0 [66.1, 100.0]  -0.051  -0.005         20         0
   expert=True
 
-0 is the best log and Brier score.
+0 is the best log and Brier score; log scores are in nats.
 
 Calibration error, and accuracy where the top probability is 0.8 or more
 
@@ -301,7 +301,7 @@ Agent score difference, 95 % intervals
  debate       novice  liar     1.20 [ 0.84, 1.56]   0.87 [ 0.36, 1.38]  +1.68     +3.35         20
   rounds=1
 
-Score of the belief in the argued answer when it is true, less that when it is false.
+Score of the belief in the argued answer when it is true, less that when it is false; log in nats.
 
 Performance gap recovered, from direct (0) to direct(expert=True) (1)
 
@@ -342,7 +342,7 @@ Paired differences in accuracy, 95 % intervals
 
 More is better; clustered by source. Holm: p corrected for 5 differences.
 
-Paired differences in log score, 95 % intervals
+Paired differences in log score (nats), 95 % intervals
 
  protocol, less the other  judge   debater             log score        p     Holm  questions
  ────────────────────────────────────────────────────────────────────────────────────────────

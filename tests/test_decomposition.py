@@ -122,16 +122,9 @@ class Adder(ScriptedAgent):
 
 def play(folder, agent=None, *, arena=None, judge=None, **options):
     agent = agent or Adder()
-    oversight.run(
-        Decomposition(**options),
-        arena or LongSums(),
-        decomposer=agent,
-        solver=agent,
-        combiner=agent,
-        judge=judge or Adder("judge"),
-        log_dir=folder,
-        swap=False,
-    )
+    protocol = Decomposition(**options)
+    cast = {role: (judge or Adder("judge")) if role == "judge" else agent for role in protocol.roles()}
+    oversight.run(protocol, arena or LongSums(), **cast, log_dir=folder, swap=False)
     return list(read_episodes(folder))
 
 
@@ -148,6 +141,26 @@ def test_an_agent_that_adds_two_numbers_solves_sums_of_eight_by_splitting_them(t
     alone = play(tmp_path / "alone", depth=0)
     assert {record["status"] for record in alone} == {"unscored"}
     assert "cannot add 8 numbers at once" in alone[0]["reason"]
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_where_nothing_is_split_nobody_is_cast_for_it(tmp_path, capsys, validated):
+    """With depth 0 solver and judge are all there are, in the cast, the plan of costs, the drawing and the run."""
+    from oversight.cli import main
+
+    protocol = Decomposition(depth=0, validated=validated)
+    assert list(protocol.roles()) == ["solver", "judge"]
+    records = play(tmp_path / "run", arena=LongSums(length=2), depth=0, validated=validated)
+    assert {record["credit"] for record in records} == {1.0}
+    words = ["run", "decomposition", "--depth", "0", *(["--validated"] if validated else []), "--arena", "arithmetic"]
+    words += ["--solver", "bounded/1", "--judge", "bounded/1", "--limit", "1"]
+    assert main([*words, "--dry-run"]) == 0
+    assert main(["check", "decomposition", "--depth", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "solver" in printed
+    assert not any(role in printed for role in ("decomposer", "combiner", "checker"))
+    assert main([*words, "--combiner", "bounded/1"]) == 2
+    assert "has no combiner; it has one with --depth 1" in capsys.readouterr().err
 
 
 def test_the_transcript_is_exactly_this(tmp_path):
@@ -499,13 +512,11 @@ def test_agents_at_chance_alone_solve_deep_expressions_by_splitting_them(tmp_pat
     """Two operations a turn: alone right to depth 1 and at chance below; split, right at every depth."""
     shares = {}
     for depth in (0, 3):
+        protocol = Decomposition(depth=depth)
         result = oversight.run(
-            Decomposition(depth=depth),
+            protocol,
             "arithmetic(depth=4,least_depth=1)",
-            decomposer="bounded/2",
-            solver="bounded/2",
-            combiner="bounded/2",
-            judge="bounded/2",
+            **dict.fromkeys(protocol.roles(), "bounded/2"),
             limit=40,
             swap=False,
             log_dir=tmp_path / str(depth),

@@ -182,30 +182,36 @@ def test_an_endpoint_of_limited_capacity_is_kept_full(endpoint, tmp_path):
     assert len(endpoint.requests()) == 400 + line.retries
 
 
+# What is played by chance: each waits for nothing, and all but the first two are what is tried one by one above.
+MIXED = [
+    ({"status": 429, "json": {}, "headers": {"retry-after-ms": "1"}}, "429"),
+    ({"status": 503, "json": {}}, "503"),
+    *((FAULTS[name][0], FAULTS[name][2]) for name in ("429", "500", "no JSON", "hung up", "hung")),
+    ({"json": {"error": {"message": "busy", "code": 429}}}, "error in reply"),
+    ({"json": {"choices": [{"message": {"content": ""}}]}}, "empty reply"),
+    ({"raw": '{"object": "chat.completion", "choices": [{"ind', "type": "application/json"}, "unusable reply"),
+    ({"decided": True, "cut": 80}, "connection broke"),
+    ({"decided": True, "reset": 80}, "connection broke"),
+    ({"decided": True, "drip": 0.4}, "no reply"),
+]
+
+
 def test_a_thousand_episodes_through_faults(endpoint, tmp_path):
     """Nearly a third of all tries fail in every way there is: nothing is lost, changed or served twice."""
     reply = {"decided": True, "usage": (100, 50)}
     endpoint.answer(then=reply)
     smooth = {r["id"]: r for r in judge(endpoint, tmp_path / "smooth", limit=1000, connections=32).episodes()}
     assert len(smooth) == 1000
-    faults = [
-        {"status": 429, "json": {}, "headers": {"retry-after-ms": "1"}},
-        {"status": 500, "json": {}},
-        {"status": 503, "json": {}},
-        {"json": {"error": {"message": "busy", "code": 429}}},
-        {"json": {"choices": [{"message": {"content": ""}}]}},
-        {"raw": "<html>"},
-        {**reply, "cut": 80},
-        {**reply, "reset": 80},
-        {"hang_up": True},
-    ]
-    endpoint.answer(then=reply, faults=faults, share=0.3)
-    options = {"limit": 1000, "connections": 32, "max_retries": 2}
-    rough = list(judge(endpoint, tmp_path / "rough", **options).episodes())
+    endpoint.answer(then=reply, faults=[fault for fault, _ in MIXED], share=0.3)
+    options = {"limit": 1000, "connections": 32, "max_retries": 2, "timeout": 2.0, "call_timeout": 3.0}
+    result = judge(endpoint, tmp_path / "rough", **options)
+    rough = list(result.episodes())
     assert len(rough) == len({record["id"] for record in rough}) == 1000
+    assert Counter(record["status"] for record in rough).keys() == {"scored", "unscored"}
     failed = {record["id"] for record in rough if record["status"] != "scored"}
     assert 5 <= len(failed) <= 70  # 0.3 ** 3 of them
-    served = Counter(request["body"]["messages"][-1]["content"] for request in endpoint.requests() if request["served"])
+    requests = endpoint.requests()
+    served = Counter(request["body"]["messages"][-1]["content"] for request in requests if request["served"])
     assert set(served.values()) == {1}
     assert len(served) == 1000 - len(failed)
     for record in rough:
@@ -213,7 +219,24 @@ def test_a_thousand_episodes_through_faults(endpoint, tmp_path):
             assert "after 2 retries" in record["reason"]
         else:
             assert record["probabilities"] == smooth[record["id"]]["probabilities"]
+    # The account: every request the endpoint has seen is a call that was answered, one that failed for good, or a try
+    # that was made again, and every fault it has played is the reason of one of these.
+    ((line,),) = result.spending()
+    assert (line.calls, line.failed) == (1000 - len(failed), len(failed))
+    assert len(requests) == line.calls + line.failed + line.retries
+    repeated = [one["turns"][0]["usage"].get("retries", 0) for one in rough if one["id"] not in failed]
+    assert sum(repeated) + 2 * len(failed) == line.retries
+    played = Counter(request["fault"] for request in requests if request["fault"] is not None)
+    assert played.keys() == set(range(len(MIXED)))
+    by_reason = Counter()
+    for place, count in played.items():
+        by_reason[MIXED[place][1]] += count
+    last = by_reason - Counter(line.repeated)
+    assert last.total() == len(failed)
+    assert by_reason == Counter(line.repeated) + last
     endpoint.answer(then=reply)
+    judge(endpoint, tmp_path / "rough", **options)
+    assert endpoint.requests() == []
     again = judge(endpoint, tmp_path / "rough", retry_failed=True, **options)
     assert len(endpoint.requests()) == len(failed)
     found = {record["id"]: record["probabilities"] for record in again.episodes()}

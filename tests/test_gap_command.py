@@ -204,6 +204,7 @@ def test_a_run_without_capability_says_so(folder, capsys, tmp_path) -> None:
     assert status == 0
     assert "no picture: nothing to draw: the capability of the debaters is not known" in err
     assert "Capability was not measured in this run" in out
-    assert "no scored episode with a known gap" in out
+    assert "Slope" not in out  # and no other table of what depends on a gap
+    assert "nothing to plot" not in out
     assert gap(capsys, tmp_path, "--plot", tmp_path / "x.png", "--view", "diagonal")[0] == 2
     assert not (tmp_path / "x.png").exists()

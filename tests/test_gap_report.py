@@ -402,9 +402,9 @@ a(x=1): every verdict is correct
  x=1
 
 a(x=1): one capability gap: it needs three
-mean error of accuracy and log score against one that says the same
-everywhere (error in brackets), for cells from this gap on; held:
-cells whose interval holds the forecast
+mean error of accuracy and log score (nats) against one that says
+the same everywhere (error in brackets), for cells from this gap on;
+held: cells whose interval holds the forecast
 """
 
 SAFETY = """

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
@@ -73,10 +74,10 @@ def run(compiled, limit=None):
     recorder = Recorder()
     if limit is None:
         return asyncio.run(compiled.play(recorder)), recorder
-    state = asyncio.run(
+    state = asyncio.run(  # the form with one node a turn
         compiled.graph.ainvoke({"turns": []}, {"recursion_limit": limit}, context=EpisodeContext(recorder))
     )
-    return compiled.ordered(state["turns"]), recorder
+    return compiled.ordered(map(Turn.from_dict, state["turns"])), recorder
 
 
 # ---- the step limit -------------------------------------------------------------------------------
@@ -207,8 +208,28 @@ def test_any_composition_runs_within_its_limit_and_by_its_edges(graph):
     for step in taken:
         before = nx.ancestors(compiled.unrolled.graph, step).intersection(taken)
         assert recorder.heard[step] == [name for name in compiled.unrolled.instances if name in before]
-    again, _ = run(compiled)
+    again, chained = run(compiled)  # with one node for each chain of turns
     assert [turn.step for turn in again] == taken
+    assert (chained.heard, chained.claims) == (recorder.heard, recorder.claims)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_chains_part_the_turns_and_hold_what_nothing_comes_between(graph):
+    """Each turn stands in one chain; inside one, a turn leads to the next alone, and nothing else leads there."""
+    unrolled = unroll(graph)
+    assert sorted(turn for chain in unrolled.chains.values() for turn in chain) == sorted(unrolled.instances)
+    for first, chain in unrolled.chains.items():
+        assert chain[0] == first
+        for one, following in pairwise(chain):
+            assert list(unrolled.graph.successors(one)) == [following]
+            assert list(unrolled.graph.predecessors(following)) == [one]
+
+
+def test_turns_one_after_another_are_one_chain():
+    """A sequential debate is a single node; simultaneous turns are nodes of their own."""
+    assert list(map(len, unroll(Debate(rounds=3, style="sequential").graph(2)).chains.values())) == [7]
+    assert list(map(len, unroll(Debate(rounds=2).graph(2)).chains.values())) == [1, 1, 1, 1, 1]
 
 
 @settings(max_examples=60, deadline=None)
@@ -325,4 +346,4 @@ def test_turns_that_finish_in_another_order_are_put_in_the_protocols_order():
     """Transcripts follow the graph, whoever finished first."""
     compiled = helpers.compiled(Debate(rounds=2), 2)
     turns, _ = run(compiled)
-    assert compiled.ordered([turn.to_dict() for turn in reversed(turns)]) == turns
+    assert compiled.ordered(reversed(turns)) == turns

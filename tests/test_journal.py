@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import itertools
 import json
@@ -292,6 +293,30 @@ def test_a_disk_that_refuses_is_one_line(tmp_path):
     message, stored = with_journal(path, work)
     assert "\n" not in message
     assert stored is None
+
+
+def test_a_call_that_fails_when_nobody_waits_for_it_any_more_says_nothing(tmp_path):
+    """It was paid for, so it goes on; that it could not be stored is told by others, in one line and no traceback."""
+    said = []
+
+    async def work(journal):
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+        waiting = asyncio.create_task(journal.once("key", "model", producing("v", [], delay=0.05)))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert journal.under_way == 1
+        journal._writer._write = refuse
+        while journal.under_way:
+            await asyncio.sleep(0.01)
+        del waiting  # its traceback holds the call
+        gc.collect()
+
+    def refuse(rows):
+        raise RunDirectoryError("the disk is full")
+
+    with_journal(tmp_path / "j", work)
+    assert said == []
 
 
 def test_writes_that_wait_are_grouped_and_kept_in_order():

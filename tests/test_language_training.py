@@ -415,7 +415,9 @@ def test_what_is_refused_before_anything_is_made(tiny, pairs, tmp_path, capsys):
     assert "6 pairs of 6 sources are too few" in refused("--data", str(few), *model)
     assert "cannot be read" in refused("--data", str(tmp_path / "nowhere.jsonl"), *model)
     assert "--test 1: the share" in refused("--data", str(pairs), *model, "--test", "1")
-    assert "rank: Input should be greater than or equal to 0" in refused("--data", str(pairs), *model, "--rank", "-1")
+    assert "--rank -1: Input should be greater than or equal to 0" in refused(
+        "--data", str(pairs), *model, "--rank", "-1"
+    )
     assert "no such folder" in refused("--data", str(pairs), "--model", str(tmp_path / "nowhere"))
     assert "did you mean '--rank'" in refused("--data", str(pairs), *model, "--rang", "3")
 

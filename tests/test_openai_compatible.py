@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import math
+import shutil
 import socket
 import ssl
 import subprocess
@@ -319,7 +320,7 @@ def test_150_calls_are_in_flight_at_once(endpoint):
     assert endpoint.most_in_flight() == 150
 
 
-def test_one_client_an_endpoint_and_key(endpoint):
+def test_one_connection_an_endpoint_and_key(endpoint):
     endpoint.answer()
 
     async def main():
@@ -327,8 +328,8 @@ def test_one_client_an_endpoint_and_key(endpoint):
         one, other, elsewhere = openai("one", options), openai("other", options), vllm("one", options)
         for model in (one, other, elsewhere):
             await model.complete(CALL)
-        assert one._client() is other._client()
-        assert one._client() is not elsewhere._client()
+        assert one._connected() is other._connected()
+        assert one._connected() is not elsewhere._connected()
         await one.close()
         await one.close()
         await other.complete(CALL)  # is not closed with the first
@@ -453,3 +454,77 @@ print([name for name in ('openai', 'aiohttp', 'genai_prices') if name in sys.mod
 
 def test_the_endpoint_is_on_the_loopback_address(endpoint):
     assert urlsplit(endpoint.base_url).hostname == "127.0.0.1"
+
+
+# ---- encryption and proxies ----------------------------------------------------------------------
+
+
+def through(server_options, ask):
+    """What ``ask`` gives with the port of a small server, and the request lines that the server was sent."""
+    lines = []
+    message = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}], "usage": {}}
+    reply = json.dumps(message).encode()
+
+    async def serve(reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        lines.append(head.splitlines()[0])
+        length = next(
+            int(line.split(":")[1]) for line in head.splitlines() if line.lower().startswith("content-length")
+        )
+        await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(reply) + reply)
+        await writer.drain()
+        writer.close()
+
+    async def main():
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, **server_options) as server:
+            return await ask(server.sockets[0].getsockname()[1])
+
+    return asyncio.run(main()), lines
+
+
+async def ask(base_url):
+    model = openai("m", ModelOptions(base_url=base_url, max_retries=1))
+    try:
+        return (await model.complete(CALL)).text
+    except ModelError as error:
+        return str(error)
+    finally:
+        await model.close()
+
+
+def test_a_certificate_counts_if_the_system_trusts_it(tmp_path, monkeypatch):
+    """A real handshake: one that nobody vouches for is refused at the first try; named in SSL_CERT_FILE, it serves."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl here to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def both(port):
+        refused = await ask(f"https://127.0.0.1:{port}/v1")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        return refused, await ask(f"https://127.0.0.1:{port}/v1")
+
+    (refused, accepted), lines = through({"ssl": context}, both)
+    assert "cannot connect (its certificate or encryption is not accepted): check" in refused
+    assert accepted == "Hello"
+    assert lines == ["POST /v1/chat/completions HTTP/1.1"]
+
+
+def test_a_proxy_is_taken_for_other_machines_alone(monkeypatch):
+    """As the environment says, for an endpoint elsewhere; nothing stands between a machine and itself."""
+
+    async def both(port):
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        return await ask("http://endpoint.invalid/v1"), await ask(f"http://127.0.0.1:{port}/v1")
+
+    answers, lines = through({}, both)
+    assert answers == ("Hello", "Hello")
+    assert lines == [
+        "POST http://endpoint.invalid/v1/chat/completions HTTP/1.1",
+        "POST /v1/chat/completions HTTP/1.1",
+    ]

@@ -297,3 +297,30 @@ def test_what_is_refused(tmp_path, capsys):
         export_preferences(folder, tmp_path)
     assert main(["export", str(folder), "--by", "truth"]) == 2
     assert "--by truth is for --format preferences" in capsys.readouterr().err
+
+
+def test_a_run_of_preferences_is_analysed_as_what_it_is(tmp_path, capsys):
+    """Its gap is not known, its accuracy is that of preferring; its pairs are exported, or one line says why not."""
+    folder = tmp_path / "run"
+    cast = {"reply": "bounded/1", "judge": "bounded/4"}
+    run("preference(assisted=false)", "arithmetic(depth=1)", limit=4, swap=False, log_dir=folder, **cast)
+    assert main(["gap", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "Verdicts are preferences between replies: accuracy is how often the better one was preferred." in printed
+    assert "Slope" not in printed
+    scored = [record for record in read_episodes(folder) if record["status"] == "scored"]
+    assert len(scored) == 4
+    for by in ("judge", "truth"):
+        status = main(["export", str(folder), "--format", "preferences", "--by", by, "--force"])
+        captured = capsys.readouterr()
+        if status == 0:
+            pairs = (folder / "export" / "preferences.jsonl").read_text().splitlines()
+            assert f"{len(pairs)} pairs" in captured.out
+        else:
+            assert status == 2
+            assert "no preference pair in it" in captured.err
+            assert captured.err.count("\n") == 1
+    debate = tmp_path / "debate"
+    run("debate(rounds=1)", tiny.Sums(), debater=tiny.Thinker(), judge=tiny.Second(), limit=1, log_dir=debate)
+    assert main(["gap", str(debate)]) == 0
+    assert "preferences" not in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -684,3 +685,26 @@ def test_a_condition_does_not_see_private_reasoning(tmp_path):
     run = oversight.run(Telling(), helpers.Plain(), debater=agent, judge=agent, swap=False, log_dir=tmp_path / "r")
     assert [turn["reasoning"] for record in run.episodes() for turn in record["turns"][:2]] == ["in private"] * 2
     assert seen == [""]
+
+
+@pytest.mark.parametrize(("protocol", "prefers"), [("preference(assisted=false)", True), ("debate(rounds=1)", False)])
+def test_who_judges_is_told_whether_it_prefers_or_says_what_is_correct(tmp_path, protocol, prefers):
+    """It is asked of people in these words; what other agents are asked, and where that is found again, stays."""
+    asked = []
+
+    class Anybody(Agent):
+        def describe(self):
+            return {"agent": self.name}
+
+        async def speak(self, request):
+            return Speech("This one.")
+
+        async def choose(self, request):
+            asked.append(request)
+            return Choice(dict.fromkeys((answer.label for answer in request.view.answers), 0.5), "script")
+
+    protocol = oversight.find_protocol(protocol)
+    cast = {role: Anybody(role) for role in protocol.roles()}
+    oversight.run(protocol, "arithmetic", limit=1, swap=False, log_dir=tmp_path / "run", **cast)
+    assert [request.prefers for request in asked] == [prefers]
+    assert replace(asked[0], prefers=not prefers).key == asked[0].key

@@ -459,3 +459,37 @@ def test_no_key_enters_the_run_directory(tmp_path, monkeypatch):
     assert {path.name for path in files} >= {"run.json", "episodes.jsonl", "questions.jsonl", "journal.sqlite"}
     for path in files:
         assert KEY.encode() not in path.read_bytes(), path.name
+
+
+# ---- folders of trainings -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["train", "weak_to_strong", "--data", "my words.csv"], "oversight train weak_to_strong --data 'my words.csv'"),
+        (["train", "amplification", "--log-dir", "here"], "oversight train amplification --log-dir here"),
+        ([], "was made by a Python program"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words", [["show"], ["show", "abc"], ["show", "--json"], ["gap"], ["export"], ["judge"], ["compare"], ["rerun"]]
+)
+def test_a_folder_of_a_training_says_what_it_is_and_which_command_goes_on(tmp_path, capsys, command, said, words):
+    """Whatever is asked of it that is asked of runs: one line, and nothing is made."""
+    from oversight.cli import main
+    from oversight.training.folder import TrainingFolder
+
+    folder = tmp_path / "trained"
+    with TrainingFolder(folder, {"training": "something"}, {}, command):
+        pass
+    before = contents(folder)
+    more = ["--log-dir", str(tmp_path / "other")] if words == ["rerun"] else []
+    assert main([words[0], str(folder), *words[1:], *more]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"oversight: error: {folder}: holds a training, not a run")
+    assert printed.count("\n") == 1
+    assert said in printed
+    assert printed.count("--log-dir") == bool(command)
+    assert contents(folder) == before
+    assert [one.name for one in tmp_path.iterdir()] == ["trained"]

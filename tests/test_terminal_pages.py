@@ -20,6 +20,7 @@ from oversight.terminal.front import Asked, Decided, Place, Said, Skipped, Stopp
 from oversight.terminal.keys import Key, Paste, Tick
 from oversight.terminal.pages import Choosing, Resting, Speaking, Waiting, reading_points
 from oversight.terminal.transcript_text import ASCII, UNICODE, answer_rows, inert, turn_rows
+from oversight.terminal.wording import verdict_words
 from oversight.transcript import Belief, Quote
 from oversight.views import VisibleTurn
 
@@ -508,6 +509,18 @@ def test_the_material_is_there_for_who_may_see_it():
 def test_rows_are_plain_text_for_rich():
     page, _, _ = opened("attacks")
     assert all(isinstance(row, Text) for row in page.frame(80, 24).rows)
+
+
+def test_a_preference_is_asked_for_in_its_own_words():
+    """Neither reply need be correct: what is asked is which is better, at every place."""
+    view = samples.view([samples.said("A", "One."), samples.said("B", "Two.")])
+    for options in ({}, {"leads_on": True}, {"leads_on": True, "stakes": Stakes(0.05, 1, 3)}):
+        words = verdict_words(Choose(view, prefers=True, **options))
+        assert "ow likely is each answer to be the better one" in words
+        assert "correct" not in words
+    page, _, _ = opened(Asked(Choose(view, prefers=True), ("A", "B"), before=(0.7, 0.3)))
+    press(page, "enter")
+    assert "Verdict: how likely is each answer to be the better one?" in " ".join(shown(page).split())
 
 
 @pytest.mark.parametrize(

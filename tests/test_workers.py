@@ -31,7 +31,7 @@ from oversight.registry import find_agent, find_protocol
 from oversight.runs import plan_run, plan_tournament
 from oversight.runs.directory import read_episodes
 from oversight.runs.executor import Gone, Link, Pool, WorkerOptions
-from oversight.runs.job import Job, Numbering, Spent, from_bytes, pack, to_bytes, unpack
+from oversight.runs.job import Job, Numbering, from_bytes, pack, to_bytes, unpack
 from oversight.runs.journal_address import JournalAddress
 from oversight.runs.progress import Progress
 
@@ -126,6 +126,7 @@ def test_any_number_of_workers_plays_what_one_process_plays(endpoint, whole, tmp
     calls = sum(line.calls for line in lines)
     assert progress.told[-1] == (0.0, 10 * calls, 5 * calls, 0)
     assert len(progress.told) == len(whole[0])
+    assert {line.role: line.calls for line in progress.spending.lines} == {line.role: line.calls for line in lines}
 
 
 @pytest.mark.parametrize(
@@ -639,7 +640,7 @@ class InMemory(Link):
                     raise Gone("as told")
                 episode, _ = self.playing.pop(self.world.draw.randrange(len(self.playing)))
                 status = "scored" if self.world.draw.random() < 0.8 else "unscored"
-                return ("finished", {"id": episode.id, "status": status}, Spent(dollars=1.0))
+                return ("finished", {"id": episode.id, "status": status}, [])
             message = await self.messages.get()
             if message == ("ready",):
                 return message

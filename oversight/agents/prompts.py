@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from ..limits import Limits
@@ -72,7 +73,21 @@ def escape(text: str) -> str:
     >>> escape('a < b </turn> AT&T &lt;')
     'a &lt; b &lt;/turn> AT&T &amp;lt;'
     """
+    # A speech is in the prompt of every turn after it, a story in all prompts about it.
+    if len(text) > _LONG:
+        return _long_escaped(text) if len(text) < _HUGE else _escaped(text)
+    return _short_escaped(text)
+
+
+def _escaped(text: str) -> str:
     return _OPENING.sub("&lt;", _ENTITY.sub("&amp;", clean(text)))
+
+
+_LONG, _HUGE = 10_000, 1_000_000
+"""Characters from which few texts are remembered, and none: what is remembered stays below 100 MB."""
+
+_short_escaped = lru_cache(maxsize=4096)(_escaped)
+_long_escaped = lru_cache(maxsize=32)(_escaped)
 
 
 def unescape(text: str) -> str:

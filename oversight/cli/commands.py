@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from ..errors import ConfigurationError, UnknownName
+from ..errors import ConfigurationError, OversightError, RunDirectoryError, UnknownName
 from ..specification import parse_specification, split_list
 from .parsing import (
     Parser,
@@ -23,6 +26,8 @@ from .parsing import (
 
 if TYPE_CHECKING:
     from ..runs.plan import Plan
+    from ..runs.progress import Progress
+    from ..runs.spending import Spend
 
 __all__ = [
     "carry_out_plan",
@@ -79,9 +84,7 @@ def read_run(
     more: Callable[[Parser], None] = lambda parser: None,
 ) -> tuple[Plan, argparse.Namespace]:
     """The plan that the arguments of a run ask for; ``more`` adds options of another command."""
-    from ..graph.check import require_sound
-    from ..protocol import Protocol
-    from ..registry import find_arena, find_protocol, load_class
+    from ..registry import find_arena, find_protocol, load_class, names
 
     parser = Parser(
         command,
@@ -96,6 +99,8 @@ def read_run(
     add_people_options(parser)
     more(parser)
     if chosen is not None:
+        from ..protocol import Protocol
+
         found = load_class("protocols", parse_specification(chosen).name)
         if not (isinstance(found, type) and issubclass(found, Protocol)):
             raise ConfigurationError(f"{chosen} is not a protocol")
@@ -109,8 +114,13 @@ def read_run(
         helping = "-h" in words or "--help" in words
         try:
             protocol = find_protocol(chosen, **given)
-            require_sound(protocol)
+            if not (helping and chosen in names("protocols")):  # help on what is registered need not wait for libraries
+                from ..graph.check import require_sound
+
+                require_sound(protocol)
             roles = list(protocol.roles())
+            for role in set(protocol.texts).difference(roles):
+                parser.absent[f"--{role.replace('_', '-')}"] = partial(_what_brings, role, chosen, given)
         except ConfigurationError:
             if not helping:  # a required option may not be there yet
                 raise
@@ -148,6 +158,30 @@ def read_run(
         options=model_options(arguments, [name for names in named.values() for name in names]),
     )
     return plan, arguments
+
+
+def _what_brings(role: str, chosen: str, given: Mapping[str, Any]) -> str:
+    """Under which option of a protocol it has a role that it does not have under those given."""
+    from ..registry import find_protocol
+
+    protocol = find_protocol(chosen, **given)
+    bringing = []
+    for name, field in type(protocol).model_fields.items():
+        now = getattr(protocol, name)
+        others: Sequence[Any] = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        if isinstance(now, int):
+            others = [True] if now is False else [False] if now is True else [now + 1]
+        for other in others:
+            try:
+                roles = find_protocol(chosen, **{**given, name: other}).roles()
+            except ConfigurationError:  # it does not go with the others
+                continue
+            if role in roles:
+                value = "" if other is True else " false" if other is False else f" {other}"
+                bringing.append(f"--{name.replace('_', '-')}{value}")
+                break
+    known = f"protocol {protocol.title} has no {role}"
+    return f"{known}; it has one with {' or '.join(bringing)}" if bringing else f"{known}: leave it out"
 
 
 def tournament(words: Sequence[str]) -> int:
@@ -300,20 +334,22 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         print_plan(plan, folder, console())
         return 0
     session = session_options(arguments)
-    result = carry_out(
-        plan,
-        folder,
-        connections=arguments.max_connections,
-        cost_limit=arguments.cost_limit,
-        episode_timeout=arguments.episode_timeout,
-        retry_failed=arguments.retry_failed,
-        progress=progress_for(error_console()),
-        session=session,
-        command=command,
-        workers=arguments.workers,
-        executor=arguments.executor,
-        journal=arguments.journal,
-    )
+    progress = progress_for(error_console())
+    with _account_of_what_ends_early(folder, progress):
+        result = carry_out(
+            plan,
+            folder,
+            connections=arguments.max_connections,
+            cost_limit=arguments.cost_limit,
+            episode_timeout=arguments.episode_timeout,
+            retry_failed=arguments.retry_failed,
+            progress=progress,
+            session=session,
+            command=command,
+            journal=arguments.journal,
+            workers=arguments.workers,
+            executor=arguments.executor,
+        )
     if plan.asks_people:
         from ..report.sessions import print_session
 
@@ -334,6 +370,23 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
     return 0
 
 
+@contextmanager
+def _account_of_what_ends_early(folder: Path, progress: Progress) -> Iterator[None]:
+    """Print what a run has cost that a cost limit, Ctrl-C or an error ends: above the line that says why."""
+    from ..report.terminal import error_console, print_account
+    from ..runs.api import RunResult
+
+    earlier: list[list[Spend]] = []
+    with suppress(OversightError):  # where it cannot be read, the run will say so
+        earlier = RunResult(folder).spending()
+    try:
+        yield
+    except (OversightError, KeyboardInterrupt):
+        if progress.spending.lines:  # as it was counted: what ends the run may be that nothing can be stored
+            print_account([*earlier, progress.spending.lines], error_console())
+        raise
+
+
 def _print_cascades(folder: Path) -> None:
     """What cascades guarantee, who decided, and what people's time bought; nothing where there was none."""
     from ..runs.cascades import kept_calibrations
@@ -352,18 +405,35 @@ def _print_cascades(folder: Path) -> None:
 
 def show(words: Sequence[str]) -> int:
     """``oversight show``"""
-    parser = Parser("show", "The episodes of a run, or the transcript of one.", "oversight show logs/mine 3f2a")
+    parser = Parser(
+        "show",
+        "The episodes of a run and what its calls have cost, or the transcript of one episode.",
+        "oversight show logs/mine 3f2a",
+    )
     parser.add_argument("log_dir", metavar="LOGDIR", help="a run directory")
     parser.add_argument("episode", metavar="EPISODE", nargs="?", help="an episode's id, or the beginning of it")
     parser.add_argument("--limit", type=int, default=40, metavar="N", help="how many are listed (default: 40)")
     parser.add_argument("--unscored", action="store_true", help="list unscored episodes only")
     parser.add_argument("--reasoning", action="store_true", help="show private reasoning too")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: counts and spend of the run, or the record of the episode"
+    )
     arguments = parser.parse(words)
-    from ..report.terminal import console, print_episode, print_episodes
+    from ..report.terminal import console, episode_record, print_episode, print_episodes, print_spending, run_as_json
+    from ..runs.api import RunResult
 
     folder = Path(arguments.log_dir)
-    if arguments.episode is None:
+    if arguments.json:
+        found = (
+            run_as_json(RunResult(folder)) if arguments.episode is None else episode_record(folder, arguments.episode)
+        )
+        print(json.dumps(found, indent=2, ensure_ascii=True, allow_nan=False))
+    elif arguments.episode is None:
         print_episodes(folder, console(), unscored=arguments.unscored, limit=arguments.limit)
+        try:
+            print_spending(RunResult(folder), console())
+        except RunDirectoryError as error:  # the episodes are in another file
+            console().print(f"what its calls cost cannot be told: {error}", soft_wrap=True)
     else:
         print_episode(folder, arguments.episode, console(), reasoning=arguments.reasoning)
     return 0

@@ -54,6 +54,10 @@ def judge(words: Sequence[str]) -> int:
     if arguments.run is None and arguments.corpus is None:
         raise ConfigurationError("say what is judged: oversight judge LOGDIR, or oversight judge --corpus PATH")
     folder = Path(arguments.run) if arguments.run is not None else None
+    if folder is not None and (folder / "train.json").is_file():
+        from ..runs.directory import no_run
+
+        raise no_run(folder)
     if folder is not None and not (folder / "run.json").is_file():
         raise ConfigurationError(f"{folder}: not a run directory; the NYU corpus is given with --corpus {folder}")
     if folder is not None and _waits(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
@@ -48,6 +48,8 @@ class Parser(argparse.ArgumentParser):
             **settings,
         )
         self.command = command
+        self.absent: dict[str, Callable[[], str]] = {}
+        """Options that there would be under other ones, and what says so."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(f"{message}; see oversight {self.command} --help")
@@ -56,9 +58,11 @@ class Parser(argparse.ArgumentParser):
         """Read the words; an option that there is not is answered with the nearest there is."""
         known, left = self.parse_known_args(list(words))
         for word in left:
+            if (option := word.partition("=")[0]) in self.absent:
+                raise ConfigurationError(f"{option}: {self.absent[option]()}")
             if word.startswith("-"):
                 options = [text for action in self._actions for text in action.option_strings]
-                raise UnknownName("option", word.partition("=")[0], options)
+                raise UnknownName("option", option, options)
             raise ConfigurationError(f"unexpected {word!r}; see oversight {self.command} --help")
         return known
 

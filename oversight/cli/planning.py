@@ -358,8 +358,8 @@ def _print_power(power: _Power, out: Console) -> None:
     short = _short([title for row in power.differences for title in row.protocols])
     everything = {row.protocols for row in power.differences}
     table, more = Table(box=None), Table(box=None)
-    table.add_column("difference of", min_width=20)
-    more.add_column(f"to detect {100 * (power.detect or 0.0):g} %", min_width=20)
+    table.add_column("difference of", min_width=20, overflow="fold")
+    more.add_column(f"to detect {100 * (power.detect or 0.0):g} %", min_width=20, overflow="fold")
     for name in ("casts", "smallest detected", "false alarms"):
         table.add_column(name, justify="right")
     for name in ("casts", "questions", "sources", "calls", "dollars"):
@@ -405,7 +405,7 @@ def _print_slopes(power: _Power, out: Console) -> None:
     from ..report.terminal import safe
 
     table = Table(box=None)
-    table.add_column("slope of", min_width=11)
+    table.add_column("slope of", min_width=11, overflow="fold")
     for name in ("smallest detected", "accuracy", "per 100 Elo", "false alarms"):
         table.add_column(name, justify="right")
     start = math.log(power.prior.baseline / (1.0 - power.prior.baseline))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from typing import Protocol as Interface
 
 import networkx as nx
@@ -26,7 +26,7 @@ from langgraph.types import Command, StateSnapshot
 from typing_extensions import TypedDict
 
 from ..agents.human import SEVERAL
-from ..protocol import Condition, Protocol, Seat
+from ..protocol import Condition, Protocol, Role, Seat
 from ..transcript import Turn, Verdict
 from .check import require_sound
 from .network import END, START, Instance, Unrolled, unroll
@@ -47,6 +47,9 @@ class EpisodeState(TypedDict):
     """The state that LangGraph carries: turns as dictionaries, in the order in which they were finished."""
 
     turns: Annotated[list[dict[str, Any]], operator.add]
+
+
+StateCompiled: TypeAlias = CompiledStateGraph[EpisodeState, "EpisodeContext", EpisodeState, EpisodeState]
 
 
 class Moderator(Interface):
@@ -121,6 +124,20 @@ class EpisodeContext:
     """LangGraph's context: what an episode is about, which is no part of its state."""
 
     moderator: Moderator
+    _known: dict[str, tuple[dict[str, Any], Turn]] = field(default_factory=dict)
+
+    def write(self, turn: Turn) -> dict[str, Any]:
+        """The turn as the state carries it."""
+        values = turn.to_dict()
+        self._known[turn.step] = values, turn
+        return values
+
+    def read(self, values: dict[str, Any]) -> Turn:
+        """The turn that a dictionary of the state stands for; every later turn asks, so it is made once at most."""
+        known = self._known.get(values["step"])
+        if known is None or known[0] is not values:
+            known = self._known[values["step"]] = values, Turn.from_dict(values)
+        return known[1]
 
 
 @dataclass(frozen=True)
@@ -132,13 +149,24 @@ class CompiledProtocol:
     protocol : the protocol.
     answers : the number of answers it is compiled for.
     unrolled : one node a turn.
-    graph : the compiled LangGraph graph: context an :class:`EpisodeContext`, state an :class:`EpisodeState`.
     """
 
     protocol: Protocol
     answers: int
     unrolled: Unrolled
-    graph: CompiledStateGraph[EpisodeState, EpisodeContext, EpisodeState, EpisodeState]
+
+    @cached_property
+    def graph(self) -> StateCompiled:
+        """LangGraph's graph, one node a turn: context an :class:`EpisodeContext`, state an :class:`EpisodeState`."""
+        return _langgraph(self.unrolled, {name: [name] for name in self.unrolled.instances}, self.protocol.name)
+
+    @cached_property
+    def chained(self) -> StateCompiled:
+        """The same with one node for turns that follow each other in any case: LangGraph's work is by the node.
+
+        An episode that is interrupted goes on at the beginning of a node, so this is for those that never are.
+        """
+        return _langgraph(self.unrolled, self.unrolled.chains, self.protocol.name)
 
     @cached_property
     def arguing(self) -> tuple[tuple[Seat, ...], ...]:
@@ -204,15 +232,16 @@ class CompiledProtocol:
         context = EpisodeContext(moderator)
         config: RunnableConfig = {"recursion_limit": self.unrolled.step_limit}
         if thread is None:
-            return self.ordered((await self.graph.ainvoke({"turns": []}, config, context=context))["turns"])
+            state = await self.chained.ainvoke({"turns": []}, config, context=context)
+            return self.ordered(map(context.read, state["turns"]))
         graph = self.graph.copy({"checkpointer": thread.saver})
         config["configurable"] = {"thread_id": thread.id}
         held = await graph.aget_state(config)
-        moderator.recall(self.ordered(held.values.get("turns", [])))
+        moderator.recall(self.ordered(map(context.read, held.values.get("turns", []))))
         # A task that has written its turn is no longer next, though the step that it stands in is not over.
         begin: Any = None if held.tasks else {"turns": []}
         if held.values and not held.tasks:  # ended, and the process with it before there was a record
-            return self.ordered(held.values["turns"])
+            return self.ordered(map(context.read, held.values["turns"]))
         if replies:
             begin = Command(resume=dict(replies))
         elif held.interrupts:
@@ -221,12 +250,21 @@ class CompiledProtocol:
         state = await graph.ainvoke(begin, config, context=context, durability="sync")
         if "__interrupt__" in state:
             raise Waiting(_open(await graph.aget_state(config)))
-        return self.ordered(state["turns"])
+        return self.ordered(map(context.read, state["turns"]))
 
-    def ordered(self, turns: list[dict[str, Any]]) -> list[Turn]:
-        """Turns of a state in the protocol's order, whichever finished first."""
-        rank = {name: index for index, name in enumerate(self.unrolled.instances)}
-        return sorted((Turn.from_dict(turn) for turn in turns), key=lambda turn: rank[turn.step])
+    def ordered(self, turns: Iterable[Turn]) -> list[Turn]:
+        """Turns in the protocol's order, whichever finished first."""
+        return sorted(turns, key=lambda turn: self.rank[turn.step])
+
+    @cached_property
+    def rank(self) -> dict[str, int]:
+        """By the name of a turn, its place in the protocol's order."""
+        return {name: place for place, name in enumerate(self.unrolled.instances)}
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """The protocol's roles by name."""
+        return dict(self.protocol.roles(self.answers))
 
     def verdict(self, turns: list[Turn]) -> Verdict:
         """The verdict of a finished episode: the mean of the verdicts that no later verdict follows."""
@@ -260,19 +298,24 @@ def _vote(probabilities: Sequence[float]) -> tuple[float, ...]:
     return tuple(won / sum(winners) for won in winners)
 
 
-def _turns(state: EpisodeState, steps: Sequence[str]) -> list[Turn]:
+def _turns(turns: Sequence[dict[str, Any]], steps: Sequence[str], read: Callable[[dict[str, Any]], Turn]) -> list[Turn]:
     """The turns of these steps that were taken, in the order of the steps."""
-    taken = {turn["step"]: turn for turn in state["turns"]}
-    return [Turn.from_dict(taken[step]) for step in steps if step in taken]
+    taken = {turn["step"]: turn for turn in turns}
+    return [read(taken[step]) for step in steps if step in taken]
 
 
 # LangGraph finds the runtime by its parameter's name, which Callable cannot say: hence Any.
-def _turn_node(instance: Instance, before: list[str]) -> Any:
+def _turn_node(instances: Sequence[Instance], unrolled: Unrolled) -> Any:
+    leading = [(instance, unrolled.before(instance.name)) for instance in instances]
+
     async def node(state: EpisodeState, runtime: Runtime[EpisodeContext]) -> dict[str, Any]:
-        turns = _turns(state, instance.hears)
-        claims = [turn for turn in _turns(state, before) if turn.kind == "claim"]
-        turn = await runtime.context.moderator.take(instance, turns, claims)
-        return {"turns": [turn.to_dict()]}
+        context, taken = runtime.context, list[dict[str, Any]]()
+        for instance, before in leading:
+            said = [*state["turns"], *taken]
+            heard = _turns(said, instance.hears, context.read)
+            claims = [turn for turn in _turns(said, before, context.read) if turn.kind == "claim"]
+            taken.append(context.write(await context.moderator.take(instance, heard, claims)))
+        return {"turns": taken}
 
     return node
 
@@ -286,7 +329,7 @@ def _route(condition: Condition, before: list[str], yes: str, no: str) -> Callab
         # A condition decides what everybody sees next, so it must not turn on what one seat keeps to itself.
         public = [
             replace(turn, reasoning="", candidates=(), readings=())
-            for turn in _turns(state, before)
+            for turn in _turns(state["turns"], before, Turn.from_dict)
             if not turn.private
         ]
         return yes if condition(public) else no
@@ -303,27 +346,35 @@ def compile_protocol(protocol: Protocol, answers: int = 2) -> CompiledProtocol:
         if the protocol does not pass its check.
     """
     require_sound(protocol, answers)
-    unrolled = unroll(protocol.graph(answers))
+    return CompiledProtocol(protocol, answers, unroll(protocol.graph(answers)))
+
+
+def _langgraph(unrolled: Unrolled, chains: Mapping[str, Sequence[str]], name: str) -> StateCompiled:
+    """LangGraph's graph with a node for each chain of turns, named by its first."""
     builder: StateGraph[EpisodeState, EpisodeContext, EpisodeState, EpisodeState] = StateGraph(
         EpisodeState, context_schema=EpisodeContext
     )
-    names: dict[str, str] = {START: LANGGRAPH_START, END: LANGGRAPH_END}
-    for name in unrolled.graph:
-        if name in unrolled.instances:
-            builder.add_node(name, _turn_node(unrolled.instances[name], unrolled.before(name)))
-        elif name not in names:
-            builder.add_node(name, _pass)
-    for name, sources in unrolled.joins.items():
-        if name == END:  # whoever is last ends the episode
-            for source in sources:
+    chain_of = {turn: first for first, turns in chains.items() for turn in turns}
+    nodes = {START: LANGGRAPH_START, END: LANGGRAPH_END, **chain_of}
+    for node in unrolled.graph:
+        if node in chains:
+            builder.add_node(node, _turn_node([unrolled.instances[turn] for turn in chains[node]], unrolled))
+        elif node not in nodes:
+            builder.add_node(node, _pass)
+    for node, sources in unrolled.joins.items():
+        before = [nodes.get(source, source) for source in sources]
+        if node == END:  # whoever is last ends the episode
+            for source in before:
                 builder.add_edge(source, LANGGRAPH_END)
-        elif len(sources) == 1:
-            builder.add_edge(names.get(sources[0], sources[0]), name)
+        elif chain_of.get(node, node) != node:  # inside a chain
+            continue
+        elif len(before) == 1:
+            builder.add_edge(before[0], node)
         else:
-            builder.add_edge(sources, name)
-    for name, sources in unrolled.either.items():
+            builder.add_edge(before, node)
+    for node, sources in unrolled.either.items():
         for source in sources:
-            builder.add_edge(source, name)
-    for name, (condition, yes, no) in unrolled.conditions.items():
-        builder.add_conditional_edges(name, _route(condition, unrolled.before(name), yes, no), [yes, no])
-    return CompiledProtocol(protocol, answers, unrolled, builder.compile(name=protocol.name))
+            builder.add_edge(nodes.get(source, source), node)
+    for node, (condition, yes, no) in unrolled.conditions.items():
+        builder.add_conditional_edges(node, _route(condition, unrolled.before(node), yes, no), [yes, no])
+    return builder.compile(name=name)

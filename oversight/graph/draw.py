@@ -24,7 +24,7 @@ _DOES = {"speech": "argues", "claim": "states the answer it holds", "verdict": "
 def does(step: Step) -> str:
     """What the seat does in this turn, in words."""
     words = "speaks" if step.kind == "speech" and not step.seat.role.argues_for_an_answer else _DOES[step.kind]
-    if step.recursion is not None:
+    if step.recursion is not None and step.recursion.depth != 0:
         how = step.recursion
         return (
             f"answers; {how.decomposer.name} splits into at most {how.most_parts} parts, {how.depth} levels deep, "

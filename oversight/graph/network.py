@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import networkx as nx
 
@@ -136,16 +137,30 @@ class Unrolled:
     joins: dict[str, list[str]] = field(default_factory=dict)
     either: dict[str, list[str]] = field(default_factory=dict)
     conditions: dict[str, tuple[Condition, str, str]] = field(default_factory=dict)
+    _before: dict[str, list[str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def step_limit(self) -> int:
         """How many rounds of LangGraph the longest path takes: one a node, and one to start."""
         return int(nx.dag_longest_path_length(self.graph))
 
     def before(self, node: str) -> list[str]:
         """The turns that lead to a node, in order."""
-        leading = nx.ancestors(self.graph, node)
-        return [name for name in self.instances if name in leading]
+        if node not in self._before:
+            leading = nx.ancestors(self.graph, node)
+            self._before[node] = [name for name in self.instances if name in leading]
+        return list(self._before[node])
+
+    @cached_property
+    def chains(self) -> dict[str, list[str]]:
+        """The turns in chains, by the first of each: one follows another alone, and is followed by nothing else."""
+        chain_of: dict[str, list[str]] = {}
+        for name in self.instances:
+            (*_, last) = sources = self.joins[name]
+            follows = len(sources) == 1 and last in self.instances and self.graph.out_degree(last) == 1
+            chain_of[name] = chain_of[last] if follows else []
+            chain_of[name].append(name)
+        return {chain[0]: chain for chain in chain_of.values()}
 
     def final_verdicts(self, given: Iterable[str]) -> list[str]:
         """Of the turns that were taken, the verdicts that no other of them follows.

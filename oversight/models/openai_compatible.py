@@ -1,8 +1,9 @@
 """Chat completions from every endpoint that speaks OpenAI's protocol: OpenAI itself, Ollama, vLLM and others.
 
-Calls go through the ``openai`` package, which brings authentication and errors, on aiohttp and without its
-typed layer (0.35 instead of 0.8 ms of processor time a call).  Nothing heavy is imported before the first
-call.  Tries that fail are made again here and not by the package, so that each of them is counted, has its
+The ``openai`` package says how an endpoint is addressed: the headers, authentication among them.  The calls
+themselves go through aiohttp, as the package's way of building a request and reading a reply takes more processor
+time than all else that is done for a call (``tests/benchmark_overhead.py``).  Nothing heavy is imported before the
+first call.  Tries that fail are made again here and not by the package, so that each of them is counted, has its
 price promised before it is made, and waits without holding anybody else up.
 
 The key is read from the environment and goes nowhere but into the request: messages quote an endpoint's words
@@ -35,7 +36,7 @@ from ..transcript import Usage
 from .base import Completion, FailedTry, Model, ModelCall, TokenProbabilities
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from aiohttp import ClientSession
 
 __all__ = ["ModelOptions", "OpenAICompatible", "ollama", "openai", "vllm"]
 
@@ -218,50 +219,46 @@ class OpenAICompatible(Model):
 
     async def _post(self, call: ModelCall) -> Any:
         """The endpoint's reply, as parsed JSON (or text, where it is not JSON); or why there is none."""
-        import openai as sdk
+        from aiohttp import ClientError
 
-        client = self._client()
+        connection = self._connected()
         refused = self._refused
         while True:
             # Errors are raised outside the except clauses: a chained exception holds the request and its key.
             fault: _Fault | ModelError
             try:
                 async with asyncio.timeout(self.options.call_timeout) as bound:
-                    reply = await client.post("/chat/completions", cast_to=object, body=self._body(call, refused))
-            except sdk.APIStatusError as status:
-                more = self._newly_refused(status, call, refused)
-                fault = self._status_fault(status)
-            except sdk.APIConnectionError as failed:
-                more, fault = None, self._connection_fault(failed)
-            except (json.JSONDecodeError, UnicodeDecodeError):  # said to be JSON, and is not: an unusable reply
-                return ""
-            except Exception as unexpected:
+                    reply = await connection.post(self._body(call, refused))
+            except Exception as failed:
                 more = None
-                if isinstance(unexpected, TimeoutError) and bound.expired():
+                if isinstance(failed, TimeoutError) and bound.expired():
                     fault = _Fault(
                         f"no whole reply within {self.options.call_timeout:g} s",
                         reason="no reply",
                         advice="raise the call timeout, or ask for fewer tokens",
                         lost=True,
                     )
+                elif isinstance(failed, ClientError | OSError):
+                    fault = self._connection_fault(failed)
                 else:  # its text may hold anything, the headers too
-                    fault = self._error(f"the call failed with {type(unexpected).__name__}")
+                    fault = self._error(f"the call failed with {type(failed).__name__}")
             else:
-                self._remember(refused)
-                return reply
+                if 200 <= reply.status < 300:
+                    self._remember(refused)
+                    return reply.body
+                more = self._newly_refused(reply, call, refused)
+                fault = self._status_fault(reply)
             if more is None:
                 if isinstance(fault, ModelError):
                     raise fault
                 return fault
             refused |= {more}
 
-    def _newly_refused(
-        self, status: APIStatusError, call: ModelCall, refused: frozenset[Refusable]
-    ) -> Refusable | None:
+    def _newly_refused(self, reply: _Reply, call: ModelCall, refused: frozenset[Refusable]) -> Refusable | None:
         """The parameter that the endpoint rejects and that the call can do without."""
-        if status.status_code not in (400, 422):
+        if reply.status not in (400, 422):
             return None
-        words = _words(status).casefold()
+        words = reply.words.casefold()
         if "logprob" in words and call.top_logprobs is not None and "logprobs" not in refused:
             return "logprobs"
         names_limit = "max_tokens" in words or "max_completion_tokens" in words
@@ -287,12 +284,12 @@ class OpenAICompatible(Model):
         usage = Usage(0, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
         return Usage(1, usage.input_tokens, usage.output_tokens, self.price(usage))
 
-    def _client(self) -> AsyncOpenAI:
+    def _connected(self) -> _Connection:
         self.require()
         loop = asyncio.get_running_loop()
         if self._connection is None or self._connection.loop is not loop:
             self._connection = _Connection.to(loop, self)
-        return self._connection.client
+        return self._connection
 
     def _given_up(self, fault: _Fault, retries: int, paid: Usage) -> ModelError:
         """The error that a call ends in."""
@@ -323,9 +320,9 @@ class OpenAICompatible(Model):
     def _error(self, what: str, paid: Usage | None = None, failed: FailedTry | None = None) -> ModelError:
         return ModelError(f"{self.name} at {self.base_url}: {what}", paid, failed)
 
-    def _status_fault(self, status: APIStatusError) -> _Fault | ModelError:
-        code, words = status.status_code, _words(status)
-        said, headers = self._said(words), status.response.headers
+    def _status_fault(self, reply: _Reply) -> _Fault | ModelError:
+        code, words = reply.status, reply.words
+        said, headers = self._said(words), reply.headers
         if code == 401:  # its words often show part of the key
             found = "refused the key" if self._key else "wants a key"
             return self._error(f"the endpoint {found} (401): set {self.key_variable} to a key that is valid there")
@@ -351,13 +348,12 @@ class OpenAICompatible(Model):
         )
         if code != 429:
             return fault
-        if "insufficient_quota" in (status.code, status.type):
+        if "insufficient_quota" in (reply.error.get("code"), reply.error.get("type")):
             return replace(fault, what="no quota left (429)", passing=False, advice="add to it, and retry what failed")
         return replace(fault, what="too many calls or no quota left (429)", advice="lower --max-connections")
 
     def _connection_fault(self, failed: Exception) -> _Fault:
-        # aiohttp's refused connections arrive as the SDK's timeouts, and its failed handshakes under error
-        # numbers of their own, so the causes tell them apart.
+        # Failed handshakes and unknown hosts arrive under error numbers of their own, so the causes tell them apart.
         causes = list(_causes(failed))
         reason = ""
         certain = False
@@ -434,8 +430,40 @@ def _local(provider: str, name: str, default: str, options: ModelOptions) -> Mod
 # ---- connections --------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Reply:
+    """What an endpoint sent.
+
+    Parameters
+    ----------
+    status : HTTP status.
+    headers : by name, whatever its case.
+    body : parsed JSON, or text where it is none.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def error(self) -> Mapping[str, Any]:
+        """What a refusal's JSON says of it; empty where it says nothing."""
+        inner = self.body.get("error", self.body) if isinstance(self.body, dict) else None
+        return inner if isinstance(inner, dict) else {}
+
+    @property
+    def words(self) -> str:
+        """What the endpoint says about its refusal."""
+        body = self.body
+        if isinstance(body, dict):
+            inner = body.get("error", body)
+            message = inner.get("message") if isinstance(inner, dict) else inner
+            body = message if isinstance(message, str) else json.dumps(body)
+        return body if isinstance(body, str) else ""
+
+
 class _Connection:
-    """A client of the SDK, shared by the models of one endpoint and key in one event loop."""
+    """Connections to one endpoint with one key, shared by its models in one event loop."""
 
     _open: dict[asyncio.AbstractEventLoop, dict[tuple[Any, ...], _Connection]] = {}  # noqa: RUF012  # is one for all
 
@@ -443,22 +471,13 @@ class _Connection:
         import openai as sdk
 
         self.loop, self.key, self.users = loop, key, 0
-        options = model.options
-        self.client = sdk.AsyncOpenAI(
-            base_url=model.base_url,
-            api_key=model._key or "none",  # the SDK insists on one
-            max_retries=0,  # tries are made again by the model itself
-            timeout=options.timeout,
-            http_client=sdk.DefaultAioHttpClient(
-                # How many calls are in flight is decided elsewhere.  0 is aiohttp's word for no limit; None
-                # would leave it at its default of 100.
-                limits=type(sdk.DEFAULT_CONNECTION_LIMITS)(max_connections=0),
-                timeout=sdk.Timeout(options.timeout, connect=min(options.timeout, 30.0)),
-                trust_env=not _is_loopback(model.base_url),  # no proxy stands between a machine and itself
-            ),
-        )
+        self.timeout, self.url = model.options.timeout, f"{model.base_url}/chat/completions"
+        client = sdk.AsyncOpenAI(base_url=model.base_url, api_key=model._key or "none")  # the SDK insists on a key
         if model.provider != "openai":  # read from OpenAI's variables, and nobody else's business
-            self.client.organization = self.client.project = None
+            client.organization = client.project = None
+        headers = {**client.default_headers, **client.auth_headers}
+        self.headers = {name: value for name, value in headers.items() if isinstance(value, str)}
+        self._session: ClientSession | None = None
 
     @classmethod
     def to(cls, loop: asyncio.AbstractEventLoop, model: OpenAICompatible) -> _Connection:
@@ -473,8 +492,24 @@ class _Connection:
         known[key].users += 1
         return known[key]
 
+    async def post(self, body: Mapping[str, Any]) -> _Reply:
+        """The endpoint's reply to one call, whatever its status; raises what the connection raises."""
+        async with self.session().post(self.url, data=json.dumps(body).encode()) as response:
+            content = await response.read()
+            try:
+                parsed = json.loads(content)
+            except (ValueError, RecursionError):
+                parsed = content.decode("utf-8", "replace")
+            return _Reply(response.status, response.headers, parsed)
+
+    def session(self) -> ClientSession:
+        """aiohttp's side of it, made with the first call."""
+        if self._session is None:
+            self._session = _session(self.url, self.headers, self.timeout)
+        return self._session
+
     async def release(self) -> None:
-        """One model less; the last one closes the client."""
+        """One model less; the last one closes the connections."""
         self.users -= 1
         if self.users or self.loop.is_closed():
             return
@@ -482,7 +517,24 @@ class _Connection:
         known.pop(self.key, None)
         if not known:
             self._open.pop(self.loop, None)
-        await self.client.close()
+        if self._session is not None:
+            await self._session.close()
+
+
+def _session(url: str, headers: Mapping[str, str], timeout: float) -> ClientSession:
+    import aiohttp
+    import truststore
+
+    secure: Any = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("https:") else True
+    return aiohttp.ClientSession(
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, 30.0), sock_read=timeout),
+        # How many calls are in flight is decided elsewhere.  Many servers let go of a connection after 5 idle seconds,
+        # and a call that is sent at that moment is lost.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ssl=secure),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=not _is_loopback(url),  # no proxy stands between a machine and itself
+    )
 
 
 # ---- reading replies ----------------------------------------------------------------------------
@@ -542,11 +594,8 @@ def _wait(headers: Mapping[str, str]) -> float | None:
 
 
 def _read(reply: Any, call: ModelCall, used: Usage) -> Completion | _Fault:
-    if isinstance(reply, str):  # not sent as JSON; some servers only forget to say so
-        try:
-            reply = json.loads(reply)
-        except ValueError:
-            return _Fault("the reply is not JSON")
+    if isinstance(reply, str):
+        return _Fault("the reply is not JSON")
     if not isinstance(reply, dict):
         return _Fault("the reply is not a completion")
     if reply.get("error"):
@@ -678,16 +727,6 @@ def _list_price(model: str, base_url: str, usage: Usage) -> float | None:
         return float(calc_price(tokens, model, provider_api_url=base_url).total_price)
     except (LookupError, ValueError):
         return None
-
-
-def _words(status: APIStatusError) -> str:
-    """What the endpoint says about its refusal."""
-    body: object = status.body
-    if isinstance(body, Mapping):
-        inner = body.get("error", body)
-        message = inner.get("message") if isinstance(inner, Mapping) else inner
-        body = message if isinstance(message, str) else json.dumps(body, default=str)
-    return body if isinstance(body, str) else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -82,7 +82,7 @@ def rounds_table(arm: ArmReport) -> Table:
 def predictions_table(found: tuple[Prediction, ...]) -> Table:
     """What goes with criticism that is right."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("does criticism predict improvement?")
+    table.add_column("does criticism predict improvement?", overflow="fold")
     for name in ("effect", "95 %", "n", "units"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found:

@@ -57,7 +57,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
                 "questions": lambda row: str(row.questions),
                 "unscored": lambda row: f"{100 * row.unscored_rate:.1f} %" if row.unscored else "0",
             },
-            "0 is the best log and Brier score.",
+            "0 is the best log and Brier score; log scores are in nats.",
         ),
         _table(
             f"Calibration error, and accuracy where the top probability is {comparison.confidence:g} or more",
@@ -80,7 +80,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
             "log-odds": lambda row: _mean(row.asd["log_odds"], "+.2f"),
             "questions": lambda row: str(row.asd["brier"].n),
         }
-        caption = "Score of the belief in the argued answer when it is true, less that when it is false."
+        caption = "Score of the belief in the argued answer when it is true, less that when it is false; log in nats."
         if not blind:
             caption += f" Not less a blind judge's: {comparison.blind} was not run with these judges."
         tables.append(_table(f"Agent score difference, {interval}", argued, columns, caption))
@@ -143,7 +143,7 @@ def _recovered_table(comparison: Comparison) -> list[Table]:
 
 _MEASURES = (
     ("accuracy", "accuracy", "points", 100.0, 1),
-    ("log", "log score", "log score", 1.0, 2),
+    ("log", "log score (nats)", "log score", 1.0, 2),
     ("brier", "Brier score", "Brier score", 1.0, 3),
 )
 """By measure: what it is called in the title and over its column, what it is multiplied by, and its decimals."""
@@ -167,7 +167,7 @@ def _differences(comparison: Comparison, measure: str, name: str, unit: str, sca
 
 def score_difference_table(found: ScoreDifferences) -> Table:
     """Agent score difference of each run of outside results."""
-    table = _new(f"Agent score difference, {100 * found.level:g} % intervals", "")
+    table = _new(f"Agent score difference, {100 * found.level:g} % intervals", "log in nats")
     table.add_column("run", overflow="fold")
     for name in ("Brier", "log", "questions"):
         table.add_column(name, justify="right", no_wrap=True)

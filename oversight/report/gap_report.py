@@ -151,7 +151,8 @@ def gap_terminal_plot(analysis: GapAnalysis, width: int = 100, height: int = 20)
         if alone:
             lines += _wrap([f"nobody argues in {title}:", *(f"{part}," for part in alone[:-1]), alone[-1]], width, " ")
     if not lines:
-        lines.append("nothing to plot: no episode was scored")
+        scored = any(cell.n for cell in analysis.cells)
+        lines.append(f"nothing to plot: {'no capability is known' if scored else 'no episode was scored'}")
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
@@ -252,7 +253,7 @@ def forecasts_table(analysis: GapAnalysis) -> Table:
         table.add_row(*map(Text, (protocol, start, str(one.n), error, gain, f"{one.covered} of {one.held_out}")))
     if any(one.error is not None for one in analysis.forecasts):
         notes.append(
-            "mean error of accuracy and log score against one that says the same everywhere (error in "
+            "mean error of accuracy and log score (nats) against one that says the same everywhere (error in "
             "brackets), for cells from this gap on; held: cells whose interval holds the forecast"
         )
     if notes:

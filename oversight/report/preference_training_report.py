@@ -38,7 +38,7 @@ def print_preference_training(result: PreferenceTraining, out: Console) -> None:
 def accuracies_table(rows: Sequence[Measured], parts: Sequence[Measured] = ()) -> Table:
     """A row for each of what is compared, and below the last for parts of its pairs."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("what prefers", min_width=20)
+    table.add_column("what prefers", min_width=20, overflow="fold")
     unscored = any(one.accuracy.unscored for one in rows)
     for name in ("right", "95 %", "loss", "pairs", *(["no number"] if unscored else [])):
         table.add_column(name, justify="right", no_wrap=True)

@@ -17,11 +17,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import ConfigurationError, nearest
+from ..errors import ConfigurationError, OversightError, nearest
 from ..questions import NEITHER, Question
-from ..runs.directory import read_episodes, read_lines
-from ..runs.plan import label_names
-from ..runs.spending import Spend
+from ..runs.directory import read_episodes, read_json, read_lines
+from ..runs.spending import Spend, in_all, summed
 from ..transcript import Quote
 
 if TYPE_CHECKING:
@@ -37,7 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console",
+    "episode_record",
     "error_console",
+    "print_account",
     "print_episode",
     "print_episodes",
     "print_gap",
@@ -49,6 +50,7 @@ __all__ = [
     "print_run",
     "print_skipped",
     "print_spending",
+    "run_as_json",
     "safe",
 ]
 
@@ -99,7 +101,7 @@ def print_plan(plan: Plan, folder: Path, out: Console) -> None:
     _line(out, f"arena {plan.arena.name}: {len(plan.questions)} questions from {sources} sources, seed {plan.seed}")
     _line(out, f"run directory {folder}")
     table = Table(box=None)
-    table.add_column("protocol")
+    table.add_column("protocol", overflow="fold")
     table.add_column("episodes", justify="right")
     for title, count in episodes.items():
         table.add_row(safe(title), f"{count:,}")
@@ -107,7 +109,7 @@ def print_plan(plan: Plan, folder: Path, out: Console) -> None:
     out.print(table)
     costs = Table(box=None)
     for name in ("role", "agent"):
-        costs.add_column(name)
+        costs.add_column(name, overflow="fold")
     for name in ("calls", "input tokens, at most", "output tokens, at most", "dollars, at most"):
         costs.add_column(name, justify="right")
     total: float | None = 0.0
@@ -231,22 +233,23 @@ def _reasons(result: RunResult, out: Console) -> None:
 
 def print_spending(result: RunResult, out: Console) -> None:
     """What the calls of a run cost, by role and model; nothing where no model was called."""
-    starts = result.spending()
+    print_account(result.spending(), out)
+
+
+def print_account(starts: Sequence[Sequence[Spend]], out: Console) -> None:
+    """What the starts of a run have spent together, by role and model; nothing where there was none."""
     if not starts:
         return
-    total = Spend("", "")
-    lines: dict[tuple[str, str], Spend] = {}
-    for line in (line for start in starts for line in start):
-        lines.setdefault((line.role, line.model), Spend(line.role, line.model)).add(line)
-        total.add(line)
+    lines = summed(starts)
+    every = in_all(lines)
     table = Table(box=None)
     table.add_column("role", overflow="fold")
     table.add_column("model", overflow="fold")
     for name in ("calls", "repeated", "tokens in", "out", "dollars", "cacheable"):
         table.add_column(name, justify="right", no_wrap=True)
-    for line in [*lines.values(), *([total] if len(lines) > 1 else [])]:
+    for line in [*lines, *([every] if len(lines) > 1 else [])]:
         table.add_row(
-            safe(line.role) if line is not total else "in all",
+            safe(line.role) if line is not every else "in all",
             safe(line.model),
             f"{line.calls:,}",
             f"{line.retries:,}",
@@ -254,15 +257,13 @@ def print_spending(result: RunResult, out: Console) -> None:
             f"{line.output_tokens:,}",
             f"{line.dollars:,.4f}" + (" + ?" if line.unknown else ""),
             "—" if line.cacheable is None else f"{100 * line.cacheable:.0f} %",
-            style="bold" if line is total else "",
+            style="bold" if line is every else "",
         )
     out.print()
     out.print(table)
-    _line(out, _counted(total))
+    _line(out, _counted(every))
     if len(starts) > 1:
-        last = Spend("", "")
-        for line in starts[-1]:
-            last.add(line)
+        last = in_all(starts[-1])
         _line(
             out, f"in {len(starts)} starts that called models; the last of them: {_counted(last)}, ${last.dollars:,.4f}"
         )
@@ -326,6 +327,17 @@ def print_imported(conditions: Mapping[str, Condition], count: int, folder: Path
     _line(out, f"{count} debates in {folder}: oversight show {folder}")
 
 
+def _prefers(folder: Path) -> bool:
+    """Whether the verdicts of a run are preferences between replies, as far as its protocols are known here."""
+    from ..registry import load_class
+
+    try:
+        configured = read_json(folder / "run.json")["configuration"]["protocols"]
+        return any(load_class("protocols", one["protocol"]).prefers for one in configured)
+    except (OversightError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def print_gap(
     result: RunResult, analysis: GapAnalysis, out: Console, pictures: Sequence[Path] = (), *, safety: bool = False
 ) -> None:
@@ -336,14 +348,17 @@ def print_gap(
     from .gap_report import fits_table, forecasts_table, gap_table, gap_terminal_plot, thresholds_table
     from .gap_views import attack_table, safety_table
 
-    tables = [gap_table(analysis), fits_table(analysis)]
-    if analysis.thresholds:
-        tables += [thresholds_table(analysis), forecasts_table(analysis)]
-    if safety:
-        tables += [safety_table(analysis), attack_table(analysis)]
+    tables = [gap_table(analysis)]
+    if analysis.capability:  # else there is no gap, and nothing that depends on one
+        tables.append(fits_table(analysis))
+        if analysis.thresholds:
+            tables += [thresholds_table(analysis), forecasts_table(analysis)]
+        if safety:
+            tables += [safety_table(analysis), attack_table(analysis)]
     for table in tables:
         out.print(table)
-    out.print(gap_terminal_plot(analysis, width=min(out.width, 120)))
+    if analysis.capability:
+        out.print(gap_terminal_plot(analysis, width=min(out.width, 120)))
     lines = list(analysis.remarks)
     if analysis.how:
         lines.append(f"capability: {analysis.how}")
@@ -351,6 +366,8 @@ def print_gap(
         lines.append(", ".join(f"{name} {round(value, 4) + 0.0:+.4g} {analysis.unit}" for name, value in ranked))
     else:
         lines.append("Capability was not measured in this run, so there is no gap: oversight tournament measures it.")
+    if _prefers(result.log_dir):
+        lines.append("Verdicts are preferences between replies: accuracy is how often the better one was preferred.")
     lines += [f"{name} has no capability: {reason}" for name, reason in analysis.unmeasured.items()]
     for line in lines:
         out.print(safe(line), soft_wrap=True)
@@ -407,7 +424,29 @@ def print_episodes(folder: Path, out: Console, *, unscored: bool = False, limit:
     _line(out, f"{shown or f'{count} episodes'}; oversight show {folder} EPISODE shows one")
 
 
-def _find(folder: Path, start: str) -> dict[str, Any]:
+def run_as_json(result: RunResult) -> dict[str, Any]:
+    """A run as JSON values: how many episodes there are by status, and what its starts have spent.
+
+    ``spending`` has ``starts``, oldest first, each a list by role and model, their sum as ``lines``, and the sum of
+    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.
+    """
+    statuses = Counter(record["status"] for record in read_episodes(result.log_dir))
+    starts = result.spending()
+    lines = summed(starts)
+    every = in_all(lines).to_dict()
+    return {
+        "run": str(result.log_dir),
+        "episodes": {"scored": 0, "unscored": 0, **statuses},
+        "spending": {
+            "total": {name: every[name] for name in every if name not in ("role", "model")},
+            "lines": [line.to_dict() for line in lines],
+            "starts": [[line.to_dict() for line in start] for start in starts],
+        },
+    }
+
+
+def episode_record(folder: Path, start: str) -> dict[str, Any]:
+    """The record of the episode whose id begins so; raises ConfigurationError unless there is exactly one."""
     matches, known = [], []
     for record in read_episodes(folder):
         known.append(record["id"][: max(8, len(start))])
@@ -450,7 +489,9 @@ def _remark(out: Console, text: str) -> None:
 
 def print_episode(folder: Path, start: str, out: Console, *, reasoning: bool = False) -> None:
     """The transcript of one episode."""
-    record = _find(folder, start)
+    from ..runs.plan import label_names  # which brings what plays
+
+    record = episode_record(folder, start)
     questions = {line["id"]: Question.from_dict(line) for line in read_lines(folder / "questions.jsonl")}
     question = questions.get(record["question"])
     labels = label_names(record["answers"])

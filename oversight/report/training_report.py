@@ -47,7 +47,7 @@ def print_weak_to_strong(result: WeakToStrong, out: Console) -> None:
 def students_table(rows: Sequence[StudentRow]) -> Table:
     """A row for each student, share of flipped labels and loss."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
-    table.add_column("student", min_width=14)
+    table.add_column("student", min_width=14, overflow="fold")
     table.add_column("size", justify="right", no_wrap=True)
     flips = len({row.flip for row in rows}) > 1 or any(row.flip for row in rows)
     for name in (*(["labels"] if flips else []), "weak", "student", "ceiling", "PGR", "by source", "by split"):

@@ -457,6 +457,7 @@ def carry_out(
     """Carry out a plan, from a script or a notebook alike; see :func:`run` for the parameters."""
     from .calls import require_limit
     from .execute import execute
+    from .garbage import little_garbage_collection
 
     folder = Path(log_dir) if log_dir is not None else default_log_dir(plan)
     require_limit(cost_limit)
@@ -484,21 +485,21 @@ def carry_out(
                     f"the price of {name} is unknown, so --cost-limit cannot hold: give --price {name}=IN,OUT "
                     "in dollars per million tokens"
                 )
-    _wait_for(
-        execute(
-            plan,
-            folder,
-            connections=connections,
-            cost_limit=cost_limit,
-            episode_timeout=episode_timeout,
-            retry_failed=retry_failed,
-            progress=progress,
-            session=session,
-            command=command,
-            workers=playing,
-            journal=journal,
-        )
+    work = execute(
+        plan,
+        folder,
+        connections=connections,
+        cost_limit=cost_limit,
+        episode_timeout=episode_timeout,
+        retry_failed=retry_failed,
+        progress=progress,
+        session=session,
+        command=command,
+        journal=journal,
+        workers=playing,
     )
+    with little_garbage_collection():
+        _wait_for(work)
     return RunResult(folder, journal)
 
 

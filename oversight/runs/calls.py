@@ -228,7 +228,10 @@ def connected(
         return agent
 
     made = {name: connect(agent) for name, agent in agents.items()}
-    return made, connections or (MOST if endpoints else IN_THIS_PROCESS)
+    if not endpoints:
+        return made, connections or IN_THIS_PROCESS
+    # More than there are places: while one episode stores a reply or thinks of its next prompt, another calls.
+    return made, MOST if connections is None else connections + connections // 2
 
 
 def _without(usage: Usage | None, earlier: Usage | None) -> Usage | None:

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RunDirectoryError
@@ -36,7 +37,16 @@ from .journal_stores import require_journal
 if TYPE_CHECKING:
     from filelock import FileLock
 
-__all__ = ["RunDirectory", "differences", "holds", "journal_of", "read_episodes", "read_json", "versions_of"]
+__all__ = [
+    "RunDirectory",
+    "differences",
+    "holds",
+    "journal_of",
+    "no_run",
+    "read_episodes",
+    "read_json",
+    "versions_of",
+]
 
 
 FORMAT = 1
@@ -62,9 +72,26 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if path.name == "run.json":
+            raise no_run(path.parent) from None
         raise RunDirectoryError(f"{path}: not there; is {path.parent} a run directory?") from None
     except (OSError, ValueError, RecursionError) as error:  # the last: nested too deeply
         raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
+
+
+def no_run(folder: Path) -> RunDirectoryError:
+    """What there is to say of a folder that is no run directory: of a training's, which command goes on with it."""
+    try:
+        command = json.loads((folder / "train.json").read_text(encoding="utf-8")).get("command")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return RunDirectoryError(f"{folder}: not a run directory (it has no run.json)")
+    if not command:
+        return RunDirectoryError(
+            f"{folder}: holds a training, not a run, and was made by a Python program, which goes on with it"
+        )
+    given = any(word == "--log-dir" or word.startswith("--log-dir=") for word in command)
+    words = [*map(str, command), *([] if given else ["--log-dir", str(folder)])]
+    return RunDirectoryError(f"{folder}: holds a training, not a run; it is gone on with by oversight {join(words)}")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -102,7 +129,7 @@ def read_episodes(directory: Path | str) -> Iterator[dict[str, Any]]:
     """
     directory = Path(directory)
     if not (directory / "run.json").is_file():
-        raise RunDirectoryError(f"{directory}: not a run directory (it has no run.json)")
+        raise no_run(directory)
     path = directory / "episodes.jsonl"
     last: dict[str, int] = {}
     for number, record in enumerate(read_lines(path)):

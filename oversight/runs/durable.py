@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-__all__ = ["GroupCommit"]
+__all__ = ["GroupCommit", "refused_because"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,8 +43,7 @@ class GroupCommit(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Result] = loop.create_future()
         self._waiting.put((item, done, loop))
-        # A cancelled waiter must not take the write with it.
-        return await asyncio.shield(done)
+        return await done  # a waiter that is cancelled takes nothing back: the item is in the queue
 
     def close(self) -> None:
         """Write what is waiting and end the thread."""
@@ -82,3 +84,13 @@ def _finish(futures: list[tuple[asyncio.Future[Any], Any]], error: Any) -> None:
         else:
             future.set_exception(error)
             future.exception()  # a waiter that was cancelled will not come for it
+
+
+def refused_because(error: sqlite3.Error, file: Path) -> str:
+    """Why SQLite could not use a file: its own words, and that the disk is full where it says ``disk I/O error``."""
+    words = str(error)
+    try:
+        full = "full" not in words and shutil.disk_usage(file.parent).free == 0
+    except OSError:
+        full = False
+    return f"{words}: the disk is full" if full else words

@@ -15,6 +15,7 @@ from .calls import Budget, connected
 from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, versions_of, write_json
+from .durable import refused_because
 from .executor import Executor, Heard, WorkerOptions, make_pool
 from .moderator import play_one
 from .people import People
@@ -55,8 +56,7 @@ async def execute(
     ----------
     plan : what to do.
     log_dir : the run directory; made if missing.
-    connections : most calls in flight to one endpoint, and most episodes under way; None for as many calls as the
-        endpoint keeps up with.
+    connections : most calls in flight to one endpoint; None for as many as it keeps up with.
     cost_limit : dollars, over all starts of the run.
     episode_timeout : seconds after which an episode is given up as unscored; None for no limit.
     retry_failed : whether unscored episodes are owed again.
@@ -84,6 +84,7 @@ async def execute(
         person=session.person if plan.asks_people else None,
         journal=journal,
     )
+    progress.account(directory.journal.spending)
     try:
         if directory.questions() is None:
             directory.keep_questions(plan.questions)
@@ -244,9 +245,13 @@ async def _play_with_people(
             finally:
                 await sitting.stop()
     except sqlite3.Error as error:
+        file = directory.path / "checkpoints.sqlite"
+        why = refused_because(error, file)
         raise RunDirectoryError(
-            f"{directory.path / 'checkpoints.sqlite'}: cannot be used: {error}; it may be deleted: what people stated "
-            "and what was paid for is kept elsewhere, and comes back from there"
+            f"{file}: cannot be written: {why}; what was stored before is kept, make room and repeat the command"
+            if "full" in why
+            else f"{file}: cannot be used: {why}; it may be deleted: what people stated and what was paid for is kept "
+            "elsewhere, and comes back from there"
         ) from None
     finally:
         people.close()

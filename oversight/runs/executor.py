@@ -25,9 +25,10 @@ from ..agents.cascade import CascadeAgent
 from ..errors import ConfigurationError, UnknownName, WorkersLost
 from ..transcript import Usage
 from .directory import RunDirectory
-from .job import Job, Numbering, Spent, pack
+from .job import Job, Numbering, pack
 from .plan import Episode, Plan
 from .progress import Progress
+from .spending import Spend, Spending, in_all, summed
 from .worker import Message, lock_of, raised
 
 __all__ = ["Executor", "ExecutorName", "Gone", "Heard", "Link", "Pool", "Start", "WorkerOptions", "make_pool"]
@@ -137,6 +138,23 @@ Start = Callable[[str, int | None], Awaitable[Link]]
 """Starts a worker, given its name where promises stand and its share of the calls in flight."""
 
 
+class _Together(Spending):
+    """What several processes spend.
+
+    Parameters
+    ----------
+    lines : gives it, by role and model.
+    """
+
+    def __init__(self, lines: Callable[[], list[Spend]]) -> None:
+        super().__init__()
+        self._of_all = lines
+
+    @property
+    def lines(self) -> list[Spend]:
+        return self._of_all()
+
+
 @dataclass(eq=False)
 class _Group:
     """Episodes that may share calls, and the worker that they are at."""
@@ -162,7 +180,7 @@ class _Worker:
     waiting: dict[_Group, None] = field(default_factory=dict)
     """Groups of which episodes wait for it."""
     most: int = _FIRST
-    spent: Spent = field(default_factory=Spent)
+    spent: list[Spend] = field(default_factory=list)
     without_room: int = 0
     """How often it has found no room under the cost limit since anything else happened."""
 
@@ -214,7 +232,8 @@ class Pool(Executor):
         self._done: asyncio.Future[None] | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._before = directory.journal.spent()
-        self._spent_by_gone = Spent()
+        self._spent_by_gone: list[list[Spend]] = []
+        progress.account(_Together(self._spent))
         self._deaths = self._in_a_row = 0
         self._closing = False
 
@@ -297,7 +316,7 @@ class Pool(Executor):
                 self._finished(worker, record)
             case ("retried", spent):
                 worker.spent = spent
-                self.progress.retried(self._spent().retries)
+                self.progress.retried(in_all(self._spent()).retries)
             case ("room",):
                 self._nobody_is_without_room()
             case ("no room",):
@@ -320,7 +339,7 @@ class Pool(Executor):
         assert worker.link is not None
         await worker.link.end(kill=True)
         self._take_back(worker)
-        self._spent_by_gone += worker.spent
+        self._spent_by_gone.append(worker.spent)
         self._deaths += 1
         self._in_a_row += 1
         if self._deaths == 1:
@@ -422,13 +441,13 @@ class Pool(Executor):
         await self.directory.add(record)
         if self._heard is not None:
             self._heard(record)
-        spent = self._spent()
+        spent = in_all(self._spent())
         usage = Usage(0, spent.input_tokens, spent.output_tokens, spent.dollars)
         self.progress.finished(record, self._before + spent.dollars, usage, spent.unknown)
 
-    def _spent(self) -> Spent:
-        """What all workers of this start have spent."""
-        return sum((worker.spent for worker in self._workers), self._spent_by_gone)
+    def _spent(self) -> list[Spend]:
+        """What all workers of this start have spent, by role and model."""
+        return summed([*self._spent_by_gone, *(worker.spent for worker in self._workers)])
 
     def _in_background(self, work: Awaitable[None]) -> None:
         async def do() -> None:

@@ -23,7 +23,7 @@ from ..identity import carry_sources, module_digest
 from .journal_address import JournalAddress
 from .plan import Episode, Plan
 
-__all__ = ["Job", "Numbering", "Spent", "from_bytes", "pack", "to_bytes", "unpack"]
+__all__ = ["Job", "Numbering", "from_bytes", "pack", "to_bytes", "unpack"]
 
 Reference = tuple[Any, ...]
 """An episode without what the job holds already."""
@@ -54,34 +54,6 @@ class Job:
     retry_refused: bool = False
     cost_limit: float | None = None
     episode_timeout: float | None = None
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a worker has spent so far.
-
-    Parameters
-    ----------
-    dollars : the sum of all known prices.
-    input_tokens, output_tokens : tokens, as the endpoints counted them.
-    unknown : calls whose price is unknown.
-    retries : tries that were made again.
-    """
-
-    dollars: float = 0.0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    unknown: int = 0
-    retries: int = 0
-
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(
-            self.dollars + other.dollars,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.unknown + other.unknown,
-            self.retries + other.retries,
-        )
 
 
 class Numbering:

@@ -144,6 +144,8 @@ class Journal:
     def _ended(self, key: str, call: _UnderWay, _: object) -> None:
         if self._under_way.get(key) is call:
             del self._under_way[key]
+        if not call.task.cancelled():
+            call.task.exception()  # those who waited may have gone, and asyncio would print it as nobody's
 
     @contextmanager
     def given_up_freely(self, key: str) -> Iterator[None]:

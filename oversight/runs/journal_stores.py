@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RunDirectoryError
+from .durable import refused_because
 from .journal_address import JournalAddress
 
 __all__ = ["Add", "Refuse", "Row", "SQLiteStore", "Store", "open_store", "read_accounts", "require_journal"]
@@ -207,7 +208,7 @@ class SQLiteStore(Store):
             self._prepare()
         except sqlite3.Error as error:
             self._reading.close()
-            raise RunDirectoryError(f"{path}: cannot be used as the journal: {error}") from None
+            raise RunDirectoryError(f"{path}: cannot be used as the journal: {refused_because(error, path)}") from None
         self._writing: sqlite3.Connection | None = None
         self._account: int | None = None
 
@@ -277,7 +278,8 @@ class SQLiteStore(Store):
                 raise
         except sqlite3.Error as error:
             raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error}; what was stored before is kept, repeat the command to go on"
+                f"{self.path}: cannot be written: {refused_because(error, self.path)}; what was stored before is kept, "
+                "repeat the command to go on"
             ) from None
         return stayed
 
@@ -306,7 +308,9 @@ class SQLiteStore(Store):
                 into = "INSERT INTO promises (holder, dollars) VALUES (?, ?)"
                 return self._reading.execute(into, (holder, dollars)).lastrowid
         except sqlite3.Error as error:
-            raise RunDirectoryError(f"{self.path}: cannot be written: {error}; repeat the command to go on") from None
+            raise RunDirectoryError(
+                f"{self.path}: cannot be written: {refused_because(error, self.path)}; repeat the command to go on"
+            ) from None
 
     def holders(self) -> list[str]:
         return [holder for (holder,) in self._reading.execute("SELECT DISTINCT holder FROM promises")]
@@ -317,7 +321,9 @@ class SQLiteStore(Store):
             if holder is not None:
                 self._reading.execute("DELETE FROM promises WHERE holder = ?", (holder,))
         except sqlite3.Error as error:
-            raise RunDirectoryError(f"{self.path}: cannot be written: {error}; repeat the command to go on") from None
+            raise RunDirectoryError(
+                f"{self.path}: cannot be written: {refused_because(error, self.path)}; repeat the command to go on"
+            ) from None
 
     def close(self) -> None:
         self._reading.close()

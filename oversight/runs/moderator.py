@@ -222,6 +222,7 @@ class EpisodeModerator:
                 explains=step.explains,
                 public=bool(step.heard_by) and leads_on,
                 leads_on=leads_on,
+                prefers=self.episode.protocol.prefers,
             )
             turn = self._chosen(instance, agent, await respond(agent, request, self.journal))
         self.taken.append(turn)
@@ -236,9 +237,9 @@ class EpisodeModerator:
         """What going on costs a judge that is asked for its verdict now."""
         if instance.step.kind != "verdict":
             return None
-        rank = {name: place for place, name in enumerate(self.compiled.unrolled.instances)}
+        rank = self.compiled.rank
         before = [turn for turn in self.taken if rank[turn.step] < rank[instance.name]]
-        return self.episode.protocol.stakes(sorted(before, key=lambda turn: rank[turn.step]))
+        return self.episode.protocol.stakes(self.compiled.ordered(before))
 
     def _seed(self, instance: Instance, view: View) -> int:
         answer = self.answer_of[view.position] if view.position is not None else None
@@ -561,7 +562,7 @@ class EpisodeModerator:
                 fault = read_steps(tries[-1].text, step.most_steps)[1]
                 raise Unparsable(f"{agent.name} wrote no steps that can be read in {len(tries)} tries: {fault}")
         cost = sum((one.usage for one in tries), Usage())
-        best = min(readable, key=lambda one: limits.distance(one.text))
+        best = readable[0] if len(readable) == 1 else min(readable, key=lambda one: limits.distance(one.text))
         again = (f"asked {len(tries)} times for a speech within the limits",) if len(tries) > 1 else ()
         return replace(best, notes=(*best.notes, *again)), cost
 
@@ -903,12 +904,10 @@ async def play_episode(
             if not bound.expired():
                 raise
             failure = TurnFailed(f"not finished within {timeout:g} s: raise --episode-timeout, or leave it out")
-        rank = {name: index for index, name in enumerate(compiled.unrolled.instances)}
-        turns = sorted(moderator.taken, key=lambda turn: rank[turn.step])
+        turns = compiled.ordered(moderator.taken)
         verdict = Verdict(None, reason=str(failure))
     question = episode.question
     total = sum((turn.usage for turn in turns), Usage())
-    roles = episode.protocol.roles(len(question.answers))
     deciding = list(
         dict.fromkeys(i.step.seat.role.name for i in compiled.unrolled.instances.values() if i.step.kind == "verdict")
     )
@@ -928,7 +927,7 @@ async def play_episode(
         "answers": len(question.answers),
         "correct": question.correct,
         "cast": {role: list(names) for role, names in episode.cast.items()},
-        "arguing": [name for name, role in roles.items() if role.is_supervised],
+        "arguing": [name for name, role in compiled.roles.items() if role.is_supervised],
         "deciding": deciding,
         "seating": episode.seating.to_dict(),
         "sample": episode.sample,

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import RunDirectoryError
 from ..transcript import Belief
+from .durable import refused_because
 
 __all__ = ["People", "Standing"]
 
@@ -99,7 +100,9 @@ class People:
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
         except sqlite3.Error as error:
-            raise RunDirectoryError(f"{path}: cannot be used for what people state: {error}") from None
+            raise RunDirectoryError(
+                f"{path}: cannot be used for what people state: {refused_because(error, path)}"
+            ) from None
 
     def _read(self, statement: str, *values: Any) -> list[Any]:
         try:
@@ -121,7 +124,8 @@ class People:
                 raise
         except sqlite3.Error as error:
             raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error}; what was stated before is kept, repeat the command to go on"
+                f"{self.path}: cannot be written: {refused_because(error, self.path)}; what was stated before is kept, "
+                "repeat the command to go on"
             ) from None
 
     # ---- settings -----------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def label_names(count: int) -> tuple[str, ...]:
     return tuple(letters[i % 26] + (str(i // 26) if i >= 26 else "") for i in range(count))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Episode:
     """One protocol × question × cast × seating × sample, and the id that its content gives it."""
 
@@ -290,14 +290,16 @@ class Plan:
         for purpose, entries in phases:
             for protocol, casts in entries:
                 described = protocol.describe()
+                arguing: dict[int, int] = {}
                 for index, question in enumerate(self.questions):
                     if (question.id in self.held_out) != (purpose == "calibration"):
                         continue
                     answers = len(question.answers)
-                    steps = list(protocol.graph(answers).steps())
-                    named = {step.seat for step in steps} | {seat for step in steps for seat in step.told}
-                    arguing = sum(seat.role.argues_for_an_answer for seat in named)
-                    orders = seatings(index, answers, arguing, self.seed, swap=self.swap)
+                    if answers not in arguing:
+                        steps = list(protocol.graph(answers).steps())
+                        named = {step.seat for step in steps} | {seat for step in steps for seat in step.told}
+                        arguing[answers] = sum(seat.role.argues_for_an_answer for seat in named)
+                    orders = seatings(index, answers, arguing[answers], self.seed, swap=self.swap)
                     for sample in range(self.epochs):
                         for seating in orders:
                             for cast in casts:
@@ -419,7 +421,7 @@ class Plan:
         assert how is not None
         assert how.depth is not None
         assert how.budget is not None
-        if how.checker is not None:
+        if how.checker is not None and how.most_splits:
             name = player(episode.cast, episode.seating, how.checker)
             usual, most = self._choice_calls(name, step.votes, step.thinks)
             said = how.most_parts * self._longest(player(episode.cast, episode.seating, step.seat))
@@ -428,6 +430,8 @@ class Plan:
         leaves = min(how.most_parts**how.depth, how.budget)
         inner = min(sum(how.most_parts**level for level in range(how.depth)), how.budget // 2)
         for seat, calls in ((how.decomposer, inner), (step.seat, leaves), (how.combiner, inner)):
+            if not calls:  # nothing is split, so nobody is cast for it
+                continue
             name = player(episode.cast, episode.seating, seat)
             said = (1 + how.most_parts) * self._longest(name)
             self._add(totals, seat, name, calls, 2 * calls, self._prompt(seat, around, said, how.most_parts))

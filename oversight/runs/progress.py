@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
 
 from ..transcript import Usage
+from .spending import Spend, Spending, in_all
 
 __all__ = ["Lines", "Live", "Progress", "Silent", "progress_for"]
 
 
 class Progress:
-    """Told what happens in a run; does nothing with it."""
+    """Told what happens in a run; does nothing with it.
+
+    Attributes
+    ----------
+    spending : what this start of the run has spent so far.
+    """
+
+    spending = Spending()
 
     def note(self, message: str) -> None:
         """Something worth a line."""
@@ -29,6 +39,10 @@ class Progress:
 
     def finished(self, record: Mapping[str, Any], spent: float, usage: Usage, unknown: int) -> None:
         """An episode is recorded.  ``spent`` dollars so far; ``unknown`` calls had no known price."""
+
+    def account(self, spending: Spending) -> None:
+        """Calls are about to be made: where what they cost is counted, by role and model, as it happens."""
+        self.spending = spending
 
     def retried(self, tries: int) -> None:
         """One more try of a call failed and is made again; how many there were in all."""
@@ -43,16 +57,33 @@ class Progress:
 Silent = Progress
 
 
+MOST_LINES = 6
+"""Roles and models that are shown one by one while a run runs; of the others the sum is."""
+
+
 def _retried(tries: int) -> str:
     return "1 try repeated" if tries == 1 else f"{tries:,} tries repeated"
 
 
-def _spend(spent: float, usage: Usage, unknown: int) -> str:
-    tokens = usage.input_tokens + usage.output_tokens
-    if not tokens and not spent:
+def _price(spend: Spend) -> str:
+    return f"${spend.dollars:,.4f}" + (" + ?" if spend.unknown else "")
+
+
+def _tokens(spend: Spend) -> str:
+    count = spend.input_tokens + spend.output_tokens
+    return f"{count:,} tokens" if count < 100_000 else f"{count / 1000:,.0f}k tokens"
+
+
+def _spend(lines: list[Spend]) -> str:
+    """``1,200 tokens, $0.0300 (debater $0.0200, judge $0.0100)``: all calls, and each role where there are several."""
+    if not lines:
         return ""
-    price = f"${spent:.4f}" + (" and calls of unknown price" if unknown else "")
-    return f"{tokens:,} tokens, {price}"
+    text = f"{_tokens(in_all(lines))}, {_price(in_all(lines))}"
+    roles: dict[str, list[Spend]] = {}
+    for line in lines:
+        roles.setdefault(line.role or "other calls", []).append(line)
+    listed = [f"{role} {_price(in_all(found))}" for role, found in roles.items()]
+    return text if len(roles) < 2 else f"{text} ({', '.join(listed)})"
 
 
 class Lines(Progress):
@@ -68,7 +99,6 @@ class Lines(Progress):
         self.console, self.every = console, every
         self._total = self._done = self._unscored = self._retries = 0
         self._begin = self._last = time.monotonic()
-        self._text = ""
 
     def note(self, message: str) -> None:
         self.console.print(message, highlight=False, markup=False)
@@ -82,7 +112,6 @@ class Lines(Progress):
     def finished(self, record: Mapping[str, Any], spent: float, usage: Usage, unknown: int) -> None:
         self._done += 1
         self._unscored += record["status"] != "scored"
-        self._text = _spend(spent, usage, unknown)
         self._line_if_due()
 
     def retried(self, tries: int) -> None:
@@ -104,7 +133,7 @@ class Lines(Progress):
             parts.append(f"{self._unscored} unscored")
         if self._retries:
             parts.append(_retried(self._retries))
-        self.note(", ".join([*parts, *([self._text] if self._text else [])]))
+        self.note(", ".join(filter(None, [*parts, _spend(self.spending.lines)])))
 
     def prepared(self, waits: bool) -> None:
         self._done += 1
@@ -115,8 +144,53 @@ class Lines(Progress):
             self._total = 0
 
 
+class _BarWithAccount(Bar):
+    """A bar, and below it what calls cost by role and model."""
+
+    spending = Spending()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if lines := self.spending.lines:
+            yield _account(lines)
+
+
+def _account(lines: list[Spend]) -> Table:
+    """The dearest roles and models, each on a line; the sum of the others, and of all where there are several."""
+    shown = lines
+    if len(lines) > MOST_LINES:  # in the order of their first calls all the same, so that nothing jumps about
+        dearest = sorted(lines, key=lambda line: (line.dollars, line.input_tokens + line.output_tokens), reverse=True)
+        kept = {id(line) for line in dearest[: MOST_LINES - 1]}
+        shown = [line for line in lines if id(line) in kept]
+    rows = [(line.role or "—", line.model, line) for line in shown]
+    if len(shown) < len(lines):
+        others = in_all(line for line in lines if id(line) not in kept)
+        rows.append((f"{len(lines) - len(shown)} others", "", others))
+    if len(lines) > 1:
+        rows.append(("in all", "", in_all(lines)))
+    models = _shortened(dict.fromkeys(model for _, model, _ in rows))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for place in range(6):
+        table.add_column(justify="left" if place < 2 else "right", no_wrap=True)
+    for role, model, line in rows:
+        calls = "1 call" if line.calls == 1 else f"{line.calls:,} calls"
+        repeated = f"{line.retries:,} repeated" if line.retries else ""
+        table.add_row(Text(role), Text(models[model]), calls, _tokens(line), _price(line), repeated, style="dim")
+    return table
+
+
+def _shortened(names: Iterable[str], most: int = 24) -> dict[str, str]:
+    """Long names without what is in their middle; as much is left of each as tells it from the others."""
+    names = list(names)
+    while True:
+        short = {one: one if len(one) <= most else f"{one[: most // 2]}…{one[-((most - 1) // 2) :]}" for one in names}
+        if len(set(short.values())) == len(short):
+            return short
+        most += 4
+
+
 class Live(Progress):
-    """A bar with rate, time left and spend.
+    """A bar with rate and time left, and below it the spend by role and model.
 
     Parameters
     ----------
@@ -125,7 +199,7 @@ class Live(Progress):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._bar = Bar(
+        self._bar = _BarWithAccount(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -140,11 +214,13 @@ class Live(Progress):
         self._unscored = 0
         self._begin = 0.0
         self._done = 0
-        self._retries = 0
-        self._spend = ""
 
     def note(self, message: str) -> None:
         self._bar.console.print(message, highlight=False, markup=False)
+
+    def account(self, spending: Spending) -> None:
+        super().account(spending)
+        self._bar.spending = spending
 
     def measured(self, games: int, total: int) -> None:
         if self._games is None:
@@ -171,20 +247,10 @@ class Live(Progress):
     def finished(self, record: Mapping[str, Any], spent: float, usage: Usage, unknown: int) -> None:
         self._unscored += record["status"] != "scored"
         self._done += 1
-        self._spend = _spend(spent, usage, unknown)
         if self._task is not None:
             rate = self._done / max(time.monotonic() - self._begin, 1e-9)
-            self._bar.update(self._task, advance=1, rate=f"{rate:.1f}/s", extra=self._extra())
-
-    def retried(self, tries: int) -> None:
-        self._retries = tries
-        if self._task is not None:
-            self._bar.update(self._task, extra=self._extra())
-
-    def _extra(self) -> str:
-        unscored = f"{self._unscored} unscored" if self._unscored else ""
-        retried = _retried(self._retries) if self._retries else ""
-        return ", ".join(filter(None, [unscored, retried, self._spend]))
+            unscored = f"{self._unscored} unscored" if self._unscored else ""
+            self._bar.update(self._task, advance=1, rate=f"{rate:.1f}/s", extra=unscored)
 
     def prepared(self, waits: bool) -> None:
         self._done += 1

@@ -196,7 +196,7 @@ class Recording:
 
         ``messages``: whether the new judge sees what the recorded one said to the speakers.
         """
-        return Replay(compiled.protocol, compiled.answers, compiled.unrolled, compiled.graph, self, messages)
+        return Replay(compiled.protocol, compiled.answers, compiled.unrolled, self, messages)
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class Replay(CompiledProtocol):
             return await super().play(replaying, thread, replies)
         except RecordingEnds:
             if any(turn.kind == "verdict" and turn.role in self.recording.judges for turn in replaying.taken):
-                return self.ordered([turn.to_dict() for turn in replaying.taken])
+                return self.ordered(replaying.taken)
             raise
 
 

@@ -72,7 +72,7 @@ _RATING_PRIOR = 1.0 / 2.0**2
 """Precision of a strength in natural units, for choosing only: a standard deviation of about 350 points."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """What is compared: a protocol with those who argue and those who decide.
 
@@ -101,7 +101,7 @@ class Cell:
         return above - below
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A planned episode, as far as a schedule needs to know it.
 
@@ -121,7 +121,7 @@ class Planned:
     sample: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Result:
     """What came out of an episode.
 
@@ -827,6 +827,7 @@ def planned_episodes(plan: Plan) -> dict[str, tuple[Planned, Episode]]:
     """The comparison's episodes by id, in the order of the plan, each as a schedule sees it."""
     found = {}
     roles: dict[tuple[str, int], tuple[list[str], list[str]]] = {}
+    cells: dict[Cell, Cell] = {}  # one for all of its episodes: there are many
     for episode in plan.episodes():
         if episode.purpose != "comparison":
             continue
@@ -839,6 +840,7 @@ def planned_episodes(plan: Plan) -> dict[str, tuple[Planned, Episode]]:
         sides = [tuple(dict.fromkeys(name for role in names for name in episode.cast[role])) for names in roles[key]]
         cell = Cell(episode.protocol.key, *sides)
         question = episode.question
+        cell = cells.setdefault(cell, cell)
         found[episode.id] = (Planned(episode.id, cell, question.id, question.source, episode.sample), episode)
     return found
 

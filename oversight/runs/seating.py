@@ -7,7 +7,7 @@ defends what; in which order the judge is offered its options.
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..identity import seed_from
@@ -15,7 +15,7 @@ from ..identity import seed_from
 __all__ = ["Seating", "seatings"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seating:
     """The orderings of one episode, as indices into the question's answers.
 
@@ -34,7 +34,10 @@ class Seating:
 
     def to_dict(self) -> dict[str, Any]:
         """The seating as JSON values."""
-        return {name: list(order) for name, order in asdict(self).items()}
+        return {name: list(getattr(self, name)) for name in _ORDERS}
+
+
+_ORDERS = tuple(one.name for one in fields(Seating))
 
 
 def _balanced(seed: int, ordering: str, index: int, answers: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from ..models.base import Message
 from ..transcript import Usage
 
-__all__ = ["Prefixes", "Spend", "Spending", "acting_as"]
+__all__ = ["Prefixes", "Spend", "Spending", "acting_as", "in_all", "summed"]
 
 _role: ContextVar[str] = ContextVar("role whose turn is taken", default="")
 
@@ -86,6 +86,22 @@ class Spend:
 
 
 _COUNTS = tuple(one.name for one in fields(Spend) if one.name not in ("role", "model", "repeated"))
+
+
+def in_all(lines: Iterable[Spend]) -> Spend:
+    """What several cost together, without role and model."""
+    found = Spend("", "")
+    for line in lines:
+        found.add(line)
+    return found
+
+
+def summed(starts: Iterable[Iterable[Spend]]) -> list[Spend]:
+    """What all starts of a run cost together, by role and model, in the order of their first calls."""
+    found: dict[tuple[str, str], Spend] = {}
+    for line in (line for start in starts for line in start):
+        found.setdefault((line.role, line.model), Spend(line.role, line.model)).add(line)
+    return list(found.values())
 
 
 class Spending:

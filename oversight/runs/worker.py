@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 from .. import errors
 from ..identity import digest
 from .calls import Budget, connected
-from .job import Job, Numbering, Reference, Spent, unpack
+from .job import Job, Numbering, Reference, unpack
 from .journal import Journal
 from .moderator import play_one
 from .places import next_in_turn
 from .progress import Progress
+from .spending import Spend
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -119,15 +120,8 @@ async def _play(job: Job, holder: str, connections: int | None, orders: asyncio.
     plan, numbering = job.plan, Numbering(job.plan)
     journal = Journal(job.journal, retry_refused=job.retry_refused, start=job.start)
 
-    def spent() -> Spent:
-        lines = journal.spending.lines
-        return Spent(
-            sum(line.dollars for line in lines),
-            sum(line.input_tokens for line in lines),
-            sum(line.output_tokens for line in lines),
-            sum(line.unknown for line in lines),
-            journal.spending.retries,
-        )
+    def spent() -> list[Spend]:
+        return [Spend.from_dict(line.to_dict()) for line in journal.spending.lines]
 
     try:
         budget = _SharedBudget(job.cost_limit, journal, holder, report)

@@ -31,6 +31,7 @@ from .wording import (
     feedback_lines,
     item_line,
     kept_line,
+    likely_words,
     limits_line,
     number_of,
     paragraphs,
@@ -424,7 +425,7 @@ class _Choosing(_Reading):
         )
 
     async def _credence(self) -> None:
-        self.say("", f"How likely is each answer to be correct now? {self._how()}")
+        self.say("", f"{likely_words(self.request).capitalize()} now? {self._how()}")
         while True:
             line = await self.front._line()
             if not line.strip():

@@ -19,6 +19,7 @@ __all__ = [
     "feedback_lines",
     "item_line",
     "kept_line",
+    "likely_words",
     "limits_line",
     "measured_line",
     "number_of",
@@ -179,10 +180,16 @@ def verdict_words(request: Choose) -> str:
     """What is asked after the last turn that there is: the verdict, or a decision on the way to it."""
     if request.of_a_step:
         return f"Given what stands above it as it is stated: how likely does the last one hold? ({HOLDS} or {FAILS})"
+    what = likely_words(request)
     if not request.leads_on:
-        return "Verdict: how likely is each answer to be correct?"
+        return f"Verdict: {what}?"
     if request.stakes is not None:
-        return "Your decision: how likely is each answer to be correct now?"
+        return f"Your decision: {what} now?"
     if not request.view.turns:
-        return "Before anything is said: how likely is each answer to be correct?"
-    return "How likely is each answer to be correct now? The others speak again after this."
+        return f"Before anything is said: {what}?"
+    return f"{what.capitalize()} now? The others speak again after this."
+
+
+def likely_words(request: Choose) -> str:
+    """What a probability is asked for."""
+    return f"how likely is each answer to be {'the better one' if request.prefers else 'correct'}"

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..analysis.accuracy import Estimate, clustered_mean
 from ..errors import ConfigurationError, DataError, RunDirectoryError
 from ..identity import digest, seed_from
 from .folder import TrainingFolder
 from .progress import TrainingProgress
+from .settings import read_settings
 from .students import require_training
 
 if TYPE_CHECKING:
@@ -213,15 +214,11 @@ def amplification(
 
 
 def _settings(given: Mapping[str, Any]) -> AmplificationSettings:
-    try:
-        chosen = AmplificationSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    chosen = read_settings(AmplificationSettings, given)
     if chosen.points <= chosen.power:
         raise ConfigurationError(
-            f"points={chosen.points} must be more than power={chosen.power}: else a cycle comes round, and a large "
-            "power is a small one"
+            f"--points {chosen.points}: give more than the largest power, {chosen.power}: else a cycle comes round, "
+            "and a large power is a small one"
         )
     return chosen
 

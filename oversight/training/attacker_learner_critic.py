@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..agents import Agent
 from ..agents.prompts import speak_messages
@@ -44,6 +44,7 @@ from .loop_roles import (
 from .progress import TrainingProgress
 from .queries import form_of, normal_form, read_queries, understood
 from .reward_models import Comparison, Prompt, Reply
+from .settings import read_settings
 
 if TYPE_CHECKING:
     from ..models.openai_compatible import ModelOptions
@@ -164,7 +165,7 @@ def attacker_learner_critic(
     ----------
     Huang et al. 2025: a loop of attacker, learner and critic that starts from seed input.
     """
-    chosen = _settings(settings)
+    chosen = read_settings(LoopSettings, settings)
     if seed_arena is None:
         seed_arena = DEFAULT_SEEDS if arena == DEFAULT_ARENA else arena
     ground, seed_ground = (find_arena(one) if isinstance(one, str) else one for one in (arena, seed_arena))
@@ -218,15 +219,6 @@ def attacker_learner_critic(
 
 def _name(agent: str | Agent) -> str:
     return agent.name if isinstance(agent, Agent) else agent
-
-
-def _settings(given: Mapping[str, Any]) -> LoopSettings:
-    try:
-        return LoopSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise ConfigurationError(f"--{option} {first['input']}: {first['msg']}") from None
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import ConfigurationError, MissingExtra, ModelError
 from ..identity import digest, seed_from
@@ -32,6 +32,7 @@ from ..models.local.source import Source, adapters_quiet, find_source
 from ..runs.directory import FORMAT, holds, write_json
 from .progress import TrainingProgress
 from .reward_models import Comparison, Prompt, Reply, RewardModel, TunedAgent
+from .settings import read_settings
 from .students import require_training
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ _COMPLETE = "complete"
 """File in a checkpoint that says that everything in it is on the disk; one without it is never resumed from."""
 
 _SCORED_TOGETHER = 16
-
-Options = TypeVar("Options", bound="LanguageOptions")
 
 
 class LanguageOptions(BaseModel):
@@ -97,7 +96,7 @@ class LanguageRewardModel(RewardModel):
     """
 
     def __init__(self, model: str | Path, **options: Any) -> None:
-        self.options = _options(LanguageOptions, options)
+        self.options = read_settings(LanguageOptions, options)
         self._files = _Files(str(model), self.options)
         self.weights: Path | None = None
         """The folder of what was trained; None before."""
@@ -215,7 +214,7 @@ class LanguageAgent(TunedAgent):
     """
 
     def __init__(self, model: str | Path, **options: Any) -> None:
-        self.options = _options(AgentOptions, options)
+        self.options = read_settings(AgentOptions, options)
         self._files = _Files(str(model), self.options)
         self.weights: Path | None = None
         """The folder of what was trained; None before."""
@@ -469,14 +468,6 @@ class _Files:
             "disable_tqdm": True,
             "report_to": "none",
         }
-
-
-def _options(kind: type[Options], given: Mapping[str, Any]) -> Options:
-    try:
-        return kind(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _messages(prompt: Prompt) -> tuple[Message, ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..agents import Agent
 from ..analysis.accuracy import Estimate, clustered_mean
@@ -38,6 +38,7 @@ from .folder import TrainingFolder
 from .preferences import Pair, PreferenceArena, WrittenReplies, draw_pairs, prompt_of
 from .progress import TrainingProgress
 from .reward_models import Comparison, Prompt, RewardModel
+from .settings import read_settings
 from .structured import Assistant, StructuredAgent, StructuredRewardModel, require_structured
 
 __all__ = [
@@ -317,12 +318,7 @@ def find_reward_model(text: str) -> tuple[MakesRewardModel, dict[str, Any]]:
 
 
 def _settings(given: Mapping[str, Any]) -> RewardModelingSettings:
-    try:
-        chosen = RewardModelingSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
-        raise ConfigurationError(f"{option} {first['input']}: {first['msg']}") from None
+    chosen = read_settings(RewardModelingSettings, given)
     if chosen.inject_level >= chosen.levels:
         raise ConfigurationError(
             f"--inject-level {chosen.inject_level}: there are {chosen.levels} levels, from 0 to {chosen.levels - 1}"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..analysis.accuracy import Estimate, clustered_mean
 from ..analysis.comparison import Recovered, gap_recovered
@@ -27,6 +27,7 @@ from .examples import Example, digest_of, labels_of_run, read_examples, splits
 from .folder import TrainingFolder
 from .probe import fit_probe
 from .progress import TrainingProgress
+from .settings import read_settings
 from .students import (
     Reading,
     Student,
@@ -255,11 +256,7 @@ def weak_to_strong(
 
 
 def _settings(given: Mapping[str, Any]) -> WeakToStrongSettings:
-    try:
-        chosen = WeakToStrongSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    chosen = read_settings(WeakToStrongSettings, given, {"flips": "flip", "confidences": "confidence"})
     for option, values in (("--flip", chosen.flips), ("--confidence", chosen.confidences)):
         if not values:
             raise ConfigurationError(f"{option}: give one value or more")
