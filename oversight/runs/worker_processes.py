@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from .executor import Gone, Link
+from .garbage import little_garbage_collection
 from .job import from_bytes, to_bytes
 from .worker import Message, work
 
@@ -162,7 +163,8 @@ def main() -> None:
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    asyncio.run(_main(inbound, outbound))
+    with little_garbage_collection():
+        asyncio.run(_main(inbound, outbound))
 
 
 if __name__ == "__main__":
