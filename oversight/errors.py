@@ -11,6 +11,7 @@
     ├── DataError                 a data file is missing or malformed
     ├── RunDirectoryError         a run directory is in use, or holds another run
     ├── BudgetExceeded            the next call could cross the cost limit
+    ├── WorkersLost               worker after worker dies
     └── TurnFailed                an agent could not take its turn
         ├── ModelError            a model call failed, was refused, empty or cut off
         │   └── ContextTooLong    the prompt does not fit the model's window
@@ -49,6 +50,7 @@ __all__ = [
     "TurnFailed",
     "UnknownName",
     "Unparsable",
+    "WorkersLost",
     "nearest",
 ]
 
@@ -114,6 +116,10 @@ class RunDirectoryError(OversightError):
 
 class BudgetExceeded(OversightError):
     """The next call could cross the cost limit, so it was not made."""
+
+
+class WorkersLost(OversightError):
+    """Workers that play a run's episodes die one after the other, and nothing gets done."""
 
 
 class TurnFailed(OversightError):

@@ -347,6 +347,8 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
             session=session,
             command=command,
             journal=arguments.journal,
+            workers=arguments.workers,
+            executor=arguments.executor,
         )
     if plan.asks_people:
         from ..report.sessions import print_session

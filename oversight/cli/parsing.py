@@ -170,6 +170,17 @@ def add_run_options(parser: Parser) -> None:
         metavar="N",
         help="calls in flight to an endpoint (default: as many as it keeps up with, found on the way)",
     )
+    how.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes that play the episodes (default: none, this process plays them)",
+    )
+    how.add_argument(
+        "--executor",
+        choices=("processes", "ray"),
+        help="where workers run: on this machine (default), or on the machines of a Ray cluster, one a processor",
+    )
     how.add_argument("--cost-limit", type=float, metavar="USD", help="stop before the run could cost more")
     how.add_argument(
         "--episode-timeout", type=float, metavar="S", help="seconds until an episode is unscored (default: no limit)"

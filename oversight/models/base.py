@@ -201,6 +201,9 @@ class Model(ABC):
     scores_options: bool = False
     """Whether :meth:`score` can be called."""
 
+    computes_here: bool = False
+    """Whether it computes in the process that calls it, so that each process has a copy of its own."""
+
     @abstractmethod
     async def complete(self, call: ModelCall) -> Completion:
         """The reply to a call.

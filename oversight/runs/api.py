@@ -28,6 +28,7 @@ from .progress import Progress
 if TYPE_CHECKING:
     from ..analysis.gap import GapAnalysis
     from ..models.openai_compatible import ModelOptions
+    from .executor import ExecutorName
     from .session import SessionOptions
     from .spending import Spend
 
@@ -449,6 +450,8 @@ def carry_out(
     progress: Progress | None = None,
     session: SessionOptions | None = None,
     command: Sequence[str] = (),
+    workers: int | None = None,
+    executor: ExecutorName | None = None,
     journal: str | None = None,
 ) -> RunResult:
     """Carry out a plan, from a script or a notebook alike; see :func:`run` for the parameters."""
@@ -458,6 +461,12 @@ def carry_out(
 
     folder = Path(log_dir) if log_dir is not None else default_log_dir(plan)
     require_limit(cost_limit)
+    playing = None
+    if workers is not None or executor is not None:
+        from .executor import WorkerOptions
+
+        playing = WorkerOptions(workers, executor or "processes")
+        playing.require(plan, journal)
     for agent in plan.agents.values():
         agent.require()
     if connections is not None and connections < 1:
@@ -487,6 +496,7 @@ def carry_out(
         session=session,
         command=command,
         journal=journal,
+        workers=playing,
     )
     with little_garbage_collection():
         _wait_for(work)
@@ -531,6 +541,8 @@ def run(
     retry_failed: bool = False,
     progress: Progress | None = None,
     session: SessionOptions | None = None,
+    workers: int | None = None,
+    executor: ExecutorName | None = None,
     journal: str | None = None,
     **cast: str | Agent | Sequence[str | Agent],
 ) -> RunResult:
@@ -555,6 +567,8 @@ def run(
     retry_failed : play unscored episodes again.
     progress : told what happens.
     session : who sits at the terminal, where an agent is ``human``.
+    workers : worker processes that play the episodes; None for this process.
+    executor : ``"processes"`` on this machine, or ``"ray"`` for the actors of a Ray cluster that runs already.
     journal : ``postgresql://user@host:port/database`` keeps the paid calls there, for which the extra ``postgresql``
         is needed; by default they are kept in ``journal.sqlite`` of the run directory.
     **cast : an agent, its name, or a list of them for each role (``debater="mcts/64", judge="mcts/8"``).
@@ -599,6 +613,8 @@ def run(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        workers=workers,
+        executor=executor,
         journal=journal,
     )
 
@@ -629,6 +645,8 @@ def tournament(
     until_width: float | None = None,
     batch: int = 64,
     session: SessionOptions | None = None,
+    workers: int | None = None,
+    executor: ExecutorName | None = None,
     preset: str | None = None,
     changes: Mapping[str, Any] | None = None,
     journal: str | None = None,
@@ -697,5 +715,7 @@ def tournament(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        workers=workers,
+        executor=executor,
         journal=journal,
     )

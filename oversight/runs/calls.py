@@ -91,6 +91,14 @@ class Budget:
         self._waiting.append(future)
         await future
 
+    @property
+    def others_may_land(self) -> bool:
+        """Whether calls of other processes are waited for where there is no room left."""
+        return False
+
+    async def others_have_moved(self) -> None:
+        """Wait until it is worth looking for room again."""
+
     def landed(self) -> None:
         """A promised try has ended, and its promise is settled."""
         self.in_flight -= 1
@@ -302,10 +310,11 @@ class _Making:
                 self.promised += self.budget.reserve(self.worst, self.model.name, self.shared)
             except BudgetExceeded:
                 self._give_back()
-                if not self.budget.in_flight:  # there is nothing that could still turn out to be cheaper
+                alone = not self.budget.in_flight
+                if alone and not self.budget.others_may_land:  # there is nothing that could turn out to be cheaper
                     raise
                 with self._given_up_freely():
-                    await self.budget.one_has_landed()
+                    await (self.budget.others_have_moved() if alone else self.budget.one_has_landed())
             else:
                 self.budget.in_flight += 1
                 self.flies = True

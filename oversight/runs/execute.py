@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, versions_of, write_json
 from .durable import refused_because
-from .moderator import play_episode
+from .executor import Executor, Heard, WorkerOptions, make_pool
+from .moderator import play_one
 from .people import People
 from .places import next_in_turn
 from .plan import Episode, Plan, Scheduling
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from .schedule import Bye, Look, Planned, Result
 
 __all__ = ["execute", "versions"]
-
-Heard = Callable[[Mapping[str, Any]], None]
-"""Told each record when it is durable."""
 
 
 def versions() -> dict[str, str]:
@@ -49,6 +47,7 @@ async def execute(
     progress: Progress | None = None,
     command: Sequence[str] = (),
     session: SessionOptions | None = None,
+    workers: WorkerOptions | None = None,
     journal: str | None = None,
 ) -> None:
     """Carry out a plan in a run directory; what is finished there already is not done again.
@@ -64,6 +63,7 @@ async def execute(
     progress : told what happens; silent by default.
     command : the words of the command line, kept with the run.
     session : who sits at the terminal, where people take part.
+    workers : who plays the episodes; None for this process.
     journal : the URL of the PostgreSQL database that the journal is kept in; None for a file in ``log_dir``.
 
     Raises
@@ -101,7 +101,20 @@ async def execute(
         cast = {name for _, casts in plan.entries for cast in casts for one in cast.values() for name in one}
         measured = {name for name, agent in plan.agents.items() if not agent.asks_people and not agent.is_composite}
         names = sorted(cast & measured)
+        executor: Executor | None = None
         try:
+            if workers is not None:
+                executor = make_pool(
+                    workers,
+                    plan,
+                    directory,
+                    connections=connections,
+                    at_once=at_once,
+                    cost_limit=cost_limit,
+                    episode_timeout=episode_timeout,
+                    retry_failed=retry_failed,
+                    progress=progress,
+                )
             async with alone(directory, "capability"):
                 if plan.capability == () and directory.capability() is None:
                     pairings = plan.arena.pairings(names, plan.seed) if plan.measures_by_play else None
@@ -123,9 +136,8 @@ async def execute(
                         yield episode
 
             async def play(episodes: Iterable[Episode], heard: Heard | None = None) -> None:
-                await _play_all(
-                    owed(episodes), plan, cascades, directory, budget, at_once, episode_timeout, progress, heard
-                )
+                assert executor is not None
+                await executor.play(owed(episodes), heard)
 
             human_budget = _human_budget(plan, directory.path, session)
             held = plan.asks_people or human_budget is not None
@@ -134,6 +146,8 @@ async def execute(
                 await _play_with_people(plan, cascades, directory, owed, session, human_budget, at_once, progress)
                 _keep_solo(plan, directory)
                 return
+            if executor is None:
+                executor = _Here(plan, cascades, directory, budget, at_once, episode_timeout, progress)
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
             if cascades.names:
                 await play(cascades.episodes())
@@ -146,7 +160,11 @@ async def execute(
                 _keep_solo(plan, directory)
                 await _play_scheduled(plan, plan.scheduling, directory, play, owed, progress)
         finally:
-            progress.stop()
+            try:
+                if executor is not None:
+                    await executor.close()
+            finally:
+                progress.stop()
             # A call under way needs its connection, so it is waited for before any is closed.
             if directory.journal.under_way:
                 progress.note("waiting for the calls under way: they are paid for, and their replies are kept")
@@ -366,33 +384,32 @@ async def _play_scheduled(
     keep(ended)
 
 
-async def _play_all(
-    waiting: Iterator[Episode],
-    plan: Plan,
-    cascades: Cascades,
-    directory: RunDirectory,
-    budget: Budget,
-    at_once: int,
-    timeout: float | None,
-    progress: Progress,
-    heard: Heard | None = None,
-) -> None:
-    async def worker() -> None:
-        for episode in waiting:
-            next_in_turn()
-            compiled = plan.compiled_for(episode)
-            agents = cascades.of(episode)
-            record = await play_episode(
-                episode, compiled, plan.arena, agents, directory.journal, plan.seed, timeout=timeout
-            )
-            if episode.recording is not None:
-                record["recording"] = episode.recording.mark()
-            await directory.add(record)
-            if heard is not None:
-                heard(record)
-            progress.finished(record, budget.spent, budget.usage, budget.unknown)
+@dataclass(frozen=True)
+class _Here(Executor):
+    """This process plays the episodes."""
 
-    await _until_one_fails([worker() for _ in range(at_once)])
+    plan: Plan
+    cascades: Cascades
+    directory: RunDirectory
+    budget: Budget
+    at_once: int
+    timeout: float | None
+    progress: Progress
+
+    async def play(self, episodes: Iterable[Episode], heard: Heard | None = None) -> None:
+        waiting = iter(episodes)
+
+        async def worker() -> None:
+            for episode in waiting:
+                next_in_turn()
+                journal, budget = self.directory.journal, self.budget
+                record = await play_one(self.plan, episode, self.cascades.of(episode), journal, self.timeout)
+                await self.directory.add(record)
+                if heard is not None:
+                    heard(record)
+                self.progress.finished(record, budget.spent, budget.usage, budget.unknown)
+
+        await _until_one_fails([worker() for _ in range(self.at_once)])
 
 
 async def _until_one_fails(work: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -202,6 +202,10 @@ class Journal:
         """
         return self._store.promise(holder, dollars, limit)
 
+    def holders(self) -> list[str]:
+        """Whose promises stand."""
+        return self._store.holders()
+
     def take_back(self, promises: Sequence[int] = (), holder: str | None = None) -> None:
         """Promises are kept or broken; with a holder, all that it has left, as after a process that was killed."""
         self._store.take_back(promises, holder)

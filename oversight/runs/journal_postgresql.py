@@ -220,6 +220,11 @@ class PostgreSQLStore(Store):
 
         return self._reading.do(give)
 
+    def holders(self) -> list[str]:
+        select = "SELECT DISTINCT holder FROM oversight_promises WHERE run = %s"
+        rows = self._reading.do(lambda connection, _: connection.execute(select, (self.address.run,)).fetchall())
+        return [holder for (holder,) in rows]
+
     def take_back(self, promises: Sequence[int], holder: str | None) -> None:
         def delete(connection: Connection, again: bool) -> None:
             of = "DELETE FROM oversight_promises WHERE run = %s AND"

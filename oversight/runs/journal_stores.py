@@ -98,6 +98,10 @@ class Store(ABC):
         """A promise of so many dollars, or None where all calls and promises together would cross the limit."""
 
     @abstractmethod
+    def holders(self) -> list[str]:
+        """Whose promises stand."""
+
+    @abstractmethod
     def take_back(self, promises: Sequence[int], holder: str | None) -> None:
         """Delete promises, and with a holder all of its own."""
 
@@ -307,6 +311,9 @@ class SQLiteStore(Store):
             raise RunDirectoryError(
                 f"{self.path}: cannot be written: {refused_because(error, self.path)}; repeat the command to go on"
             ) from None
+
+    def holders(self) -> list[str]:
+        return [holder for (holder,) in self._reading.execute("SELECT DISTINCT holder FROM promises")]
 
     def take_back(self, promises: Sequence[int], holder: str | None) -> None:
         try:

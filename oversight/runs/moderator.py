@@ -32,9 +32,9 @@ from ..verification import log_soundness, weighed
 from ..views import Answer, Position, View, VisibleTurn
 from .calls import respond
 from .journal import Journal
-from .plan import Episode, label_names, player
+from .plan import Episode, Plan, label_names, player
 
-__all__ = ["EpisodeModerator", "play_episode"]
+__all__ = ["EpisodeModerator", "play_episode", "play_one"]
 
 NOTHING_TO_THE_POINT = "My answer is the correct one."
 """What the opponents are taken to say while a judge ranks the candidates of a speech."""
@@ -944,3 +944,14 @@ async def play_episode(
         "seconds": round(time.perf_counter() - started + sum(turn.seconds for turn in turns), 3),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+async def play_one(
+    plan: Plan, episode: Episode, agents: Mapping[str, Agent], journal: Journal, timeout: float | None
+) -> dict[str, Any]:
+    """The record of an episode of a plan, played by agents that are connected."""
+    compiled = plan.compiled_for(episode)
+    record = await play_episode(episode, compiled, plan.arena, agents, journal, plan.seed, timeout=timeout)
+    if episode.recording is not None:
+        record["recording"] = episode.recording.mark()
+    return record

@@ -261,6 +261,10 @@ class Plan:
             self._compiled[key] = compile_protocol(protocol, answers)
         return self._compiled[key]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is given; it compiles the graphs that it plays."""
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+
     @cached_property
     def _compiled(self) -> dict[tuple[str, int], CompiledProtocol]:
         return {}

@@ -25,6 +25,7 @@ from .stepped import Stepped, relabelled
 
 if TYPE_CHECKING:
     from ..models.openai_compatible import ModelOptions
+    from .executor import ExecutorName
     from .session import SessionOptions
 
 __all__ = ["RejudgePlan", "plan_rejudge", "rejudge"]
@@ -275,6 +276,8 @@ def rejudge(
     retry_failed: bool = False,
     progress: Progress | None = None,
     session: SessionOptions | None = None,
+    workers: int | None = None,
+    executor: ExecutorName | None = None,
     journal: str | None = None,
 ) -> RunResult:
     """Put a new judge before recorded transcripts; nobody speaks anew.
@@ -334,5 +337,7 @@ def rejudge(
         retry_failed=retry_failed,
         progress=progress,
         session=session,
+        workers=workers,
+        executor=executor,
         journal=journal,
     )

@@ -59,6 +59,7 @@ class LocalModel(Model):
     """
 
     scores_options = True
+    computes_here = True
 
     def __init__(
         self,
