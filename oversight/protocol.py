@@ -77,6 +77,9 @@ class Seat:
     role: Role
     index: int = 0
 
+    def __hash__(self) -> int:
+        return hash((self.role.name, self.index))  # seats are looked up all the time, and a role's texts are long
+
     @property
     def name(self) -> str:
         """``judge`` and ``judge 2``; ``debater 1`` and ``debater 2`` where the role argues for an answer."""

@@ -82,6 +82,8 @@ def argues_for_another(text: str, own: str, answers: Mapping[str, str]) -> tuple
         for label, name in folded.items()
     }
     plain = _without_quotes(text, {*answers, *names.values()})
+    if not _SAYS.search(" ".join(_MARKDOWN.sub("", plain).split())):  # few speeches get further, and that is dear
+        return None
     meant: dict[str, str] = {}
     for sentence in (" ".join(piece.split()) for piece in _SENTENCE.split(plain)):
         bare = _MARKDOWN.sub("", sentence)

@@ -231,7 +231,7 @@ def connected(
     if not endpoints:
         return made, connections or IN_THIS_PROCESS
     # More than there are places: while one episode stores a reply or thinks of its next prompt, another calls.
-    return made, MOST if connections is None else connections + connections // 2
+    return made, MOST if connections is None else 2 * connections - 1
 
 
 def _without(usage: Usage | None, earlier: Usage | None) -> Usage | None:

@@ -11,11 +11,15 @@ import queue
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 __all__ = ["GroupCommit", "refused_because"]
+
+_GATHERING = 0.005
+"""Seconds in which items gather for one commit: a commit for each would take more processor time than all else."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,8 +55,11 @@ class GroupCommit(Generic[Item, Result]):
         self._thread.join()
 
     def _run(self) -> None:
+        batch: list[Any] = []
         while True:
             entry = self._waiting.get()
+            if len(batch) > 1:  # more are on their way; one that comes alone is not kept waiting
+                time.sleep(_GATHERING)
             batch = [entry]
             while not self._waiting.empty():
                 batch.append(self._waiting.get())
