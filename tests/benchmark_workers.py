@@ -5,10 +5,10 @@
     python tests/benchmark_workers.py --what engines --workers 0,1,2
     python tests/benchmark_workers.py --what journal --workers 1,2,4
 
-0 workers is one process that plays by itself.  Debates are of seven calls, one after the other; without --base-url
-their endpoint is that of the tests, in a process of its own and with 50 ms for a reply.  Engines are those of the
-arithmetic arena, which compute in the process that plays.  The journal is written by so many processes at once, 64
-calls of 1 kB in flight in each.
+0 workers is one process that plays by itself.  Debates are of eight calls, seven of them one after the other; without
+--base-url their endpoint is that of the tests, in a process of its own and with 50 ms for a reply.  Engines are those
+of the arithmetic arena, which compute in the process that plays.  The journal is written by so many processes at once,
+64 calls of 1 kB in flight in each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from oversight.questions import Arena, Question
 from oversight.runs.progress import Progress
 from oversight.transcript import Usage
 
-CALLS = 7
 REPLY = "I maintain that this answer is supported by the first premise and by the second. " * 6
 
 WRITE = """
