@@ -103,7 +103,8 @@ def argues_for_another(text: str, own: str, answers: Mapping[str, str]) -> tuple
 def _name(answer: str) -> str:
     """An answer's text as a sentence may hold it: without an article before it and a full stop after it."""
     plain = " ".join(_MARKDOWN.sub("", answer).split()).rstrip(".!?,;: ")
-    return re.sub(r"^(?:an?|the) (?=\S)", "", plain, flags=re.IGNORECASE)
+    # What is left of a label that is said twice ("A A") is no name.
+    return re.sub(r"^(?:an?|the) (?=\S\S)", "", plain, flags=re.IGNORECASE)
 
 
 def _folded(text: str) -> str:

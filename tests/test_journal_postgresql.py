@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -264,12 +265,12 @@ def test_a_directory_remembers_where_its_journal_is(tmp_path, capsys, monkeypatc
     wrong = database.replace(CANARY, "wrong-secret")
     assert "wrong-secret" not in refused(capsys, *command, "--journal", wrong)
     with pytest.raises(RunDirectoryError, match="PGPASSWORD"):
-        oversight.RunResult(run).spending()
+        oversight.RunResult(run, public).spending()
     assert kept(run) == before
     # Given by the environment, it need not stand on the command line.
     monkeypatch.setenv("PGPASSWORD", CANARY)
     assert main([*map(str, command), "--journal", public]) == 0
-    assert oversight.RunResult(run).spending() == []
+    assert oversight.RunResult(run, public).spending() == []
     assert main(["rerun", str(run), "--log-dir", str(tmp_path / "again")]) == 0
     ours, again = (json.loads((folder / "journal.json").read_text()) for folder in (run, tmp_path / "again"))
     assert ours["address"] == again["address"]
@@ -283,6 +284,32 @@ def test_a_directory_remembers_where_its_journal_is(tmp_path, capsys, monkeypatc
     )
     assert kept(tmp_path / "file") == before
     no_canary(run, tmp_path / "again", tmp_path / "file")
+
+
+def test_a_directory_does_not_decide_which_server_is_given_a_password(tmp_path, capsys, monkeypatch, database):
+    """It may come from anybody: what its calls cost is read from a database that the command names, and no other."""
+    monkeypatch.setenv("COLUMNS", "500")
+    run = tmp_path / "run"
+    assert main([*map(str, COMMAND), "--log-dir", str(run), f"--journal={database}"]) == 0
+    monkeypatch.setenv("PGPASSWORD", "a-reader's-own")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.5)
+        journal = json.loads((run / "journal.json").read_text())
+        port = listener.getsockname()[1]
+        (run / "journal.json").write_text(json.dumps({**journal, "address": f"postgresql://me@127.0.0.1:{port}/x"}))
+        capsys.readouterr()
+        assert main(["show", str(run)]) == 0
+        assert (
+            f"are kept in postgresql://me@127.0.0.1:{port}/x: give that address as --journal" in capsys.readouterr().out
+        )
+        assert main(["show", str(run), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["spending"], found["episodes"]["unscored"]) == (None, 0)
+        assert "give that address as --journal" in found["reason"]
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert main(["show", str(run), "--json", "--journal", database]) == 0
+    assert json.loads(capsys.readouterr().out)["spending"]["starts"] == []
 
 
 def test_a_server_that_is_down_is_one_line(tmp_path, capsys, monkeypatch):

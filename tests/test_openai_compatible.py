@@ -528,3 +528,41 @@ def test_a_proxy_is_taken_for_other_machines_alone(monkeypatch):
         "POST http://endpoint.invalid/v1/chat/completions HTTP/1.1",
         "POST /v1/chat/completions HTTP/1.1",
     ]
+
+
+def test_proxies_and_certificates_of_the_environment_do_not_stop_calls_to_this_machine(endpoint, monkeypatch):
+    """What the openai package would make of them at its start is nobody's business."""
+    endpoint.answer(then={"text": "Hello"})
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    assert asyncio.run(ask(endpoint.base_url)) == "Hello"
+
+
+def test_a_proxy_that_speaks_no_http_is_refused_and_not_passed_by(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match=r"the proxy .* for endpoint.invalid is no HTTP proxy"):
+        asyncio.run(ask("http://endpoint.invalid/v1"))
+
+
+def test_a_redirect_is_not_followed(endpoint):
+    """Neither the key nor the prompt goes where a redirect points."""
+    endpoint.answer(then={"status": 307, "headers": {"location": f"{endpoint.base_url}/elsewhere"}})
+    said = failure(endpoint)
+    assert "the endpoint redirects to another address (307), which is not followed" in said
+    assert len(endpoint.requests()) == 1
+
+
+def test_a_reply_is_read_up_to_a_size_and_never_unpacked(endpoint, monkeypatch):
+    monkeypatch.setattr(openai_compatible, "_LARGEST", 1_000_000)
+    endpoint.answer(then={"text": "x" * 1_000_001})
+    assert "the reply is larger than 1 MB, after 1 retry" in failure(endpoint, max_retries=1)
+    endpoint.answer(then={"text": "Hello"})
+    complete(endpoint)
+    (asked,) = endpoint.requests()
+    assert {name.lower(): value for name, value in asked["headers"].items()}["accept-encoding"] == "identity"
+
+
+def test_a_count_of_tokens_that_cannot_be_is_none(endpoint):
+    endpoint.answer(then={"usage": (10**400, 5)})
+    (completion,), _ = complete(endpoint)
+    assert (completion.usage.input_tokens, completion.usage.output_tokens) == (0, 5)

@@ -339,6 +339,7 @@ Agent score difference, 95 % intervals
  ───────────────────────────────────────────────────────────────────
  blind   +0.000 [-1.553, +1.553]  +0.000 [-7.151, +7.151]          2
  debate  +1.000 [-2.000, +2.000]  +1.301 [-9.210, +9.210]          2
+log in nats
 blind: 1 question is left out, of which only one arm is there"""
 
 

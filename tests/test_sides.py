@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oversight.protocol import Debater, Judge, Protocol, Role
@@ -233,6 +233,7 @@ def test_what_is_found_is_another_answer_and_words_of_the_speech(text):
 
 
 @given(ANYTHING)
+@example('the answer is answer " B B "')  # the label of which an article was taken for the other's
 def test_labels_that_change_places_change_nothing_else(text):
     """The rule does not know which answer is which."""
     swapped = text.translate({ord("A"): "\x00", ord("B"): "A"}).replace("\x00", "B")

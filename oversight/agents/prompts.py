@@ -84,10 +84,13 @@ def _escaped(text: str) -> str:
 
 
 _LONG, _HUGE = 10_000, 1_000_000
-"""Characters from which few texts are remembered, and none: what is remembered stays below 100 MB."""
+"""Characters from which few texts are remembered, and none.
 
-_short_escaped = lru_cache(maxsize=4096)(_escaped)
-_long_escaped = lru_cache(maxsize=32)(_escaped)
+What is remembered is at most 26 million characters, each twice at worst; speeches of usual length take a tenth of that.
+"""
+
+_short_escaped = lru_cache(maxsize=2048)(_escaped)
+_long_escaped = lru_cache(maxsize=6)(_escaped)
 
 
 def unescape(text: str) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from ..errors import ConfigurationError, OversightError, RunDirectoryError, UnknownName
+from ..errors import ConfigurationError, OversightError, UnknownName
 from ..specification import parse_specification, split_list
 from .parsing import (
     Parser,
@@ -335,7 +335,7 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         return 0
     session = session_options(arguments)
     progress = progress_for(error_console())
-    with _account_of_what_ends_early(folder, progress):
+    with _account_of_what_ends_early(folder, arguments.journal, progress):
         result = carry_out(
             plan,
             folder,
@@ -371,14 +371,14 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
 
 
 @contextmanager
-def _account_of_what_ends_early(folder: Path, progress: Progress) -> Iterator[None]:
+def _account_of_what_ends_early(folder: Path, journal: str | None, progress: Progress) -> Iterator[None]:
     """Print what a run has cost that a cost limit, Ctrl-C or an error ends: above the line that says why."""
     from ..report.terminal import error_console, print_account
     from ..runs.api import RunResult
 
     earlier: list[list[Spend]] = []
     with suppress(OversightError):  # where it cannot be read, the run will say so
-        earlier = RunResult(folder).spending()
+        earlier = RunResult(folder, journal).spending()
     try:
         yield
     except (OversightError, KeyboardInterrupt):
@@ -418,6 +418,9 @@ def show(words: Sequence[str]) -> int:
     parser.add_argument(
         "--json", action="store_true", help="print JSON: counts and spend of the run, or the record of the episode"
     )
+    parser.add_argument(
+        "--journal", metavar="URL", help="the database that the run keeps its calls in, to read their cost"
+    )
     arguments = parser.parse(words)
     from ..report.terminal import console, episode_record, print_episode, print_episodes, print_spending, run_as_json
     from ..runs.api import RunResult
@@ -425,14 +428,16 @@ def show(words: Sequence[str]) -> int:
     folder = Path(arguments.log_dir)
     if arguments.json:
         found = (
-            run_as_json(RunResult(folder)) if arguments.episode is None else episode_record(folder, arguments.episode)
+            run_as_json(RunResult(folder, arguments.journal))
+            if arguments.episode is None
+            else episode_record(folder, arguments.episode)
         )
         print(json.dumps(found, indent=2, ensure_ascii=True, allow_nan=False))
     elif arguments.episode is None:
         print_episodes(folder, console(), unscored=arguments.unscored, limit=arguments.limit)
         try:
-            print_spending(RunResult(folder), console())
-        except RunDirectoryError as error:  # the episodes are in another file
+            print_spending(RunResult(folder, arguments.journal), console())
+        except OversightError as error:  # the episodes are in another file
             console().print(f"what its calls cost cannot be told: {error}", soft_wrap=True)
     else:
         print_episode(folder, arguments.episode, console(), reasoning=arguments.reasoning)

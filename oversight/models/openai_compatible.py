@@ -30,6 +30,7 @@ from email.utils import mktime_tz, parsedate_tz
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ..errors import ConfigurationError, ContextTooLong, MissingKey, ModelError
 from ..transcript import Usage
@@ -48,11 +49,17 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.5, 8.0
 _LONGEST_WAIT = 120.0
 """Seconds that are waited at most because an endpoint asks for it; a call is given up where it asks for more."""
 
+_CONNECTING = 30.0
+"""Seconds that connecting may take at most."""
+
 _CROWDED = frozenset({429, 503, 529})
 """What endpoints say that have no room for a call now."""
 
 _QUOTED = 300
 """Characters of an endpoint's words that a message quotes."""
+
+_LARGEST, _MOST_WORDS = 32_000_000, 5_000
+"""Bytes of the largest reply that is read, and characters of an endpoint's words that are looked at."""
 
 _SHORTEST_KEY = 16
 """Characters of the shortest key that gives access to anything; OpenAI's have more than 40."""
@@ -238,6 +245,8 @@ class OpenAICompatible(Model):
                         advice="raise the call timeout, or ask for fewer tokens",
                         lost=True,
                     )
+                elif isinstance(failed, _TooLarge):
+                    fault = _Fault(f"the reply is larger than {_LARGEST // 1_000_000} MB", lost=True)
                 elif isinstance(failed, ClientError | OSError):
                     fault = self._connection_fault(failed)
                 else:  # its text may hold anything, the headers too
@@ -323,6 +332,11 @@ class OpenAICompatible(Model):
     def _status_fault(self, reply: _Reply) -> _Fault | ModelError:
         code, words = reply.status, reply.words
         said, headers = self._said(words), reply.headers
+        if 300 <= code < 400:
+            return self._error(
+                f"the endpoint redirects to another address ({code}), which is not followed: give that address as the "
+                "base URL, if it is to be trusted"
+            )
         if code == 401:  # its words often show part of the key
             found = "refused the key" if self._key else "wants a key"
             return self._error(f"the endpoint {found} (401): set {self.key_variable} to a key that is valid there")
@@ -353,6 +367,18 @@ class OpenAICompatible(Model):
         return replace(fault, what="too many calls or no quota left (429)", advice="lower --max-connections")
 
     def _connection_fault(self, failed: Exception) -> _Fault:
+        from aiohttp import ClientHttpProxyError, ConnectionTimeoutError
+
+        if isinstance(failed, ClientHttpProxyError):
+            return _Fault(
+                f"the proxy refuses to connect ({failed.status})", reason="cannot connect", advice="check the proxy"
+            )
+        if isinstance(failed, ConnectionTimeoutError):
+            return _Fault(
+                f"cannot connect within {min(self.options.timeout, _CONNECTING):g} s",
+                reason="cannot connect",
+                advice="check that the server runs there, and the base URL",
+            )
         # Failed handshakes and unknown hosts arrive under error numbers of their own, so the causes tell them apart.
         causes = list(_causes(failed))
         reason = ""
@@ -459,7 +485,7 @@ class _Reply:
             inner = body.get("error", body)
             message = inner.get("message") if isinstance(inner, dict) else inner
             body = message if isinstance(message, str) else json.dumps(body)
-        return body if isinstance(body, str) else ""
+        return body[:_MOST_WORDS] if isinstance(body, str) else ""
 
 
 class _Connection:
@@ -472,10 +498,15 @@ class _Connection:
 
         self.loop, self.key, self.users = loop, key, 0
         self.timeout, self.url = model.options.timeout, f"{model.base_url}/chat/completions"
-        client = sdk.AsyncOpenAI(base_url=model.base_url, api_key=model._key or "none")  # the SDK insists on a key
+        self.proxy = _proxy(model.base_url)
+        self._addressing = client = sdk.AsyncOpenAI(
+            base_url=model.base_url,
+            api_key=model._key or "none",  # the SDK insists on one
+            http_client=sdk.DefaultAioHttpClient(trust_env=False),  # is never used, and looks for proxies otherwise
+        )
         if model.provider != "openai":  # read from OpenAI's variables, and nobody else's business
             client.organization = client.project = None
-        headers = {**client.default_headers, **client.auth_headers}
+        headers = {**client.default_headers, **client.auth_headers, "Accept-Encoding": "identity"}
         self.headers = {name: value for name, value in headers.items() if isinstance(value, str)}
         self._session: ClientSession | None = None
 
@@ -493,9 +524,15 @@ class _Connection:
         return known[key]
 
     async def post(self, body: Mapping[str, Any]) -> _Reply:
-        """The endpoint's reply to one call, whatever its status; raises what the connection raises."""
-        async with self.session().post(self.url, data=json.dumps(body).encode()) as response:
-            content = await response.read()
+        """The endpoint's reply to one call, whatever its status; raises _TooLarge, and what the connection raises."""
+        content = bytearray()
+        # Whoever answers in the endpoint's place is not given the prompt as well.
+        sent = self.session().post(self.url, data=json.dumps(body).encode(), allow_redirects=False, proxy=self.proxy)
+        async with sent as response:
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > _LARGEST:
+                    raise _TooLarge
             try:
                 parsed = json.loads(content)
             except (ValueError, RecursionError):
@@ -505,7 +542,7 @@ class _Connection:
     def session(self) -> ClientSession:
         """aiohttp's side of it, made with the first call."""
         if self._session is None:
-            self._session = _session(self.url, self.headers, self.timeout)
+            self._session = _new_session(self.url, self.headers, self.timeout)
         return self._session
 
     async def release(self) -> None:
@@ -517,23 +554,49 @@ class _Connection:
         known.pop(self.key, None)
         if not known:
             self._open.pop(self.loop, None)
+        await self._addressing.close()
         if self._session is not None:
             await self._session.close()
 
 
-def _session(url: str, headers: Mapping[str, str], timeout: float) -> ClientSession:
+class _TooLarge(Exception):
+    """A reply is larger than any completion."""
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address; None stands between a machine and itself.
+
+    Raises
+    ------
+    ConfigurationError
+        if it is none that speaks HTTP.
+    """
+    parts = urlsplit(url)
+    if _is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    named = getproxies()
+    found = named.get(parts.scheme) or named.get("all")
+    if found is not None and not found.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"the proxy that the environment names for {parts.hostname} is no HTTP proxy: set {parts.scheme}_proxy to "
+            "one, or add the host to no_proxy"
+        )
+    return found
+
+
+def _new_session(url: str, headers: Mapping[str, str], timeout: float) -> ClientSession:
     import aiohttp
     import truststore
 
     secure: Any = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("https:") else True
     return aiohttp.ClientSession(
         headers=headers,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, 30.0), sock_read=timeout),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, _CONNECTING), sock_read=timeout),
         # How many calls are in flight is decided elsewhere.  Many servers let go of a connection after 5 idle seconds,
         # and a call that is sent at that moment is lost.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4.0, ssl=secure),
         cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=not _is_loopback(url),  # no proxy stands between a machine and itself
+        auto_decompress=False,  # a few bytes can be packed gigabytes, and we ask for plain replies
     )
 
 
@@ -670,7 +733,7 @@ def _number(digits: str | None) -> int | None:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**53 else 0
 
 
 def _well_formed(text: str) -> str:

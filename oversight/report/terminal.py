@@ -428,15 +428,19 @@ def run_as_json(result: RunResult) -> dict[str, Any]:
     """A run as JSON values: how many episodes there are by status, and what its starts have spent.
 
     ``spending`` has ``starts``, oldest first, each a list by role and model, their sum as ``lines``, and the sum of
-    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.
+    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.  It is None, with the
+    ``reason``, where it cannot be read.
     """
     statuses = Counter(record["status"] for record in read_episodes(result.log_dir))
-    starts = result.spending()
+    counts = {"run": str(result.log_dir), "episodes": {"scored": 0, "unscored": 0, **statuses}}
+    try:
+        starts = result.spending()
+    except OversightError as error:
+        return {**counts, "spending": None, "reason": str(error)}
     lines = summed(starts)
     every = in_all(lines).to_dict()
     return {
-        "run": str(result.log_dir),
-        "episodes": {"scored": 0, "unscored": 0, **statuses},
+        **counts,
         "spending": {
             "total": {name: every[name] for name in every if name not in ("role", "model")},
             "lines": [line.to_dict() for line in lines],

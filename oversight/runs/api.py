@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..agents import Agent, LanguageModelAgent
-from ..errors import ConfigurationError, OversightError, UnknownName
+from ..errors import ConfigurationError, OversightError, RunDirectoryError, UnknownName
 from ..identity import digest
 from ..presets import OF_ONE, find_preset
 from ..protocol import Protocol
@@ -77,8 +77,21 @@ class RunResult:
         return found
 
     def spending(self) -> list[list[Spend]]:
-        """What each start of the run has spent by role and model, oldest first; starts without a call left out."""
-        return read_spending(journal_of(self.log_dir, self.journal))
+        """What each start of the run has spent by role and model, oldest first; starts without a call left out.
+
+        Raises
+        ------
+        RunDirectoryError
+            if the journal cannot be read, or is in a database that nobody has named: a folder may come from anybody,
+            and does not decide which server is given a password.
+        """
+        where = journal_of(self.log_dir, self.journal)
+        if where.path is None and self.journal is None:
+            raise RunDirectoryError(
+                f"{self.log_dir}: its calls are kept in {where}: give that address as --journal, or journal=, to read "
+                "what they cost"
+            )
+        return read_spending(where)
 
     def gap(
         self,
@@ -461,6 +474,8 @@ def carry_out(
 
     folder = Path(log_dir) if log_dir is not None else default_log_dir(plan)
     require_limit(cost_limit)
+    if journal is not None and not journal.strip():
+        raise ConfigurationError("--journal '': give postgresql://USER@HOST:PORT/DATABASE, or leave it out")
     playing = None
     if workers is not None or executor is not None:
         from .executor import WorkerOptions

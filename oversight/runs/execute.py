@@ -16,7 +16,7 @@ from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
 from .directory import RunDirectory, read_episodes, versions_of, write_json
 from .durable import refused_because
-from .executor import Executor, Heard, WorkerOptions, make_pool
+from .executor import Executor, Heard, WorkerOptions, earlier_workers_end, make_pool
 from .moderator import play_one
 from .people import People
 from .places import next_in_turn
@@ -86,6 +86,7 @@ async def execute(
     )
     progress.account(directory.journal.spending)
     try:
+        await earlier_workers_end(directory, progress)
         if directory.questions() is None:
             directory.keep_questions(plan.questions)
         together = plan.asks_people and cost_limit is not None

@@ -18,7 +18,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from ..agents import Agent, CompositeAgent, LanguageModelAgent
 from ..agents.cascade import CascadeAgent
@@ -29,9 +29,20 @@ from .job import Job, Numbering, pack
 from .plan import Episode, Plan
 from .progress import Progress
 from .spending import Spend, Spending, in_all, summed
-from .worker import Message, lock_of, raised
+from .worker import LOCK, Message, raised
 
-__all__ = ["Executor", "ExecutorName", "Gone", "Heard", "Link", "Pool", "Start", "WorkerOptions", "make_pool"]
+__all__ = [
+    "Executor",
+    "ExecutorName",
+    "Gone",
+    "Heard",
+    "Link",
+    "Pool",
+    "Start",
+    "WorkerOptions",
+    "earlier_workers_end",
+    "make_pool",
+]
 
 ExecutorName = Literal["processes", "ray"]
 
@@ -46,6 +57,9 @@ Workers do not start at the same moment: the first one is not to be given everyt
 
 _DEATHS = 2
 """How many times as many workers as there are die in a row, with no episode finished between, before the run stops."""
+
+_LOOK_AGAIN = 0.2
+"""Seconds between looks whether workers of an earlier start have ended."""
 
 _SLOW_START = 20.0
 """Seconds without a worker after which it is said what is waited for."""
@@ -236,6 +250,8 @@ class Pool(Executor):
         progress.account(_Together(self._spent))
         self._deaths = self._in_a_row = 0
         self._closing = False
+        self._listening: set[asyncio.Task[None]] = set()
+        self._dead: list[_Worker] = []
 
     # ---- what is asked of it --------------------------------------------------------------------
 
@@ -267,14 +283,15 @@ class Pool(Executor):
                     await worker.link.send(("stop",))
                 elif worker.listening is not None:  # it has begun nothing
                     worker.listening.cancel()
-            await asyncio.gather(
-                *(worker.listening for worker in self._workers if worker.listening is not None), return_exceptions=True
-            )
+            while self._listening:  # one of them may be at replacing a worker that has died
+                await asyncio.gather(*self._listening, return_exceptions=True)
             await asyncio.gather(*self._keeping, return_exceptions=True)
         finally:
             for worker in self._workers:
                 if worker.link is not None:
                     await worker.link.end(kill=not worker.ended)
+            # What a dead worker had sent may be billed: it counts to the end.
+            for worker in (*self._workers, *self._dead):
                 self._take_back(worker)
             self.left()
             if self._deaths > 1:
@@ -287,6 +304,8 @@ class Pool(Executor):
         self._workers.append(worker)
         worker.link = await self._start(worker.holder, connections)
         worker.listening = asyncio.create_task(self._listen(worker, worker.link))
+        self._listening.add(worker.listening)
+        worker.listening.add_done_callback(self._listening.discard)
 
     async def _listen(self, worker: _Worker, link: Link) -> None:
         """Take what a worker says until it has ended; an error ends the play."""
@@ -337,8 +356,8 @@ class Pool(Executor):
         """Deal out again what a dead worker had, and start another in its place."""
         self._workers.remove(worker)
         assert worker.link is not None
+        self._dead.append(worker)
         await worker.link.end(kill=True)
-        self._take_back(worker)
         self._spent_by_gone.append(worker.spent)
         self._deaths += 1
         self._in_a_row += 1
@@ -355,7 +374,15 @@ class Pool(Executor):
                 f"{self._in_a_row} {self._all} died with no episode finished between (the last: {how}): what is "
                 "finished is kept; look at the machine's memory, or repeat the command with fewer --workers"
             )
+        failed = self._done is not None and self._done.done() and self._done.exception() is not None
+        if self._closing or failed:
+            return
         await self._add_worker(worker.connections)
+        if self._closing:  # while it was started
+            added = self._workers[-1]
+            assert added.listening is not None
+            added.listening.cancel()
+            return
         self._deal()
 
     def _take_back(self, worker: _Worker) -> None:
@@ -501,13 +528,11 @@ def make_pool(
 ) -> Pool:
     """The workers that a run asks for; none is started before there is something to play."""
     on_ray = options.executor == "ray"
-    if cost_limit is not None:
-        _forget_the_dead(directory)
     job = Job(
         plan,
         directory.journal.address,
         directory.journal.start,
-        locks=None if on_ray or cost_limit is None else _locks(directory.path),
+        locks=None if on_ray else _locks(directory.path),
         retry_refused=retry_failed,
         cost_limit=cost_limit,
         episode_timeout=episode_timeout,
@@ -525,7 +550,7 @@ def make_pool(
     else:
         from .worker_processes import ProcessLink
 
-        processors = os.cpu_count() or 1
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers, what, left = options.count or processors, "worker process", _nothing
 
         async def start(holder: str, share: int | None) -> Link:
@@ -556,13 +581,24 @@ def _locks(folder: Path) -> Path:
     return locks
 
 
-def _forget_the_dead(directory: RunDirectory) -> None:
-    """Take back what workers of earlier starts have promised; one that still lives lets its last calls finish."""
+async def earlier_workers_end(directory: RunDirectory, progress: Progress) -> None:
+    """Wait for workers whose coordinator was killed: they let their calls finish, which are not to be made again."""
+    folder, told = directory.path / ".working", False
+    while living := [lock for lock in folder.glob(f"{LOCK}*") if not _released(lock)]:
+        if not told:
+            told = True
+            progress.note(f"waiting for {len(living)} workers of an earlier start to store what they have paid for")
+        await asyncio.sleep(_LOOK_AGAIN)
     for holder in directory.journal.holders():
-        if not holder.startswith("worker "):
-            continue
-        try:
-            with lock_of(_locks(directory.path), holder).acquire(timeout=0):
-                directory.journal.take_back(holder=holder)
-        except Timeout:
-            continue
+        if holder.startswith("worker "):
+            directory.journal.take_back(holder=holder)
+
+
+def _released(lock: Path) -> bool:
+    """Whether nobody holds a worker's lock; the file is removed then."""
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            lock.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return True

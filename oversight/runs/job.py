@@ -1,9 +1,10 @@
 """What a worker is told: the run once, at its start, and then which of its episodes to play.
 
 The job holds the agents, and with them the keys of their endpoints; it goes to a worker through the pipe or the
-connection that its coordinator opened, and is written down nowhere.  What is unpickled comes from there alone: never
-from a user, an endpoint or a run directory.  Classes of the user's own (of a file, a script or
-a notebook) travel inside it by value, since a worker could not import them.
+connection that its coordinator opened, and we write it down nowhere; Ray keeps it in the memory of its machines, which
+it may spill to their disks.  What is unpickled comes from there alone: never from a user, an endpoint or a run
+directory.  Classes of the user's own (of a file, a script or a notebook) travel inside it by value, since a worker
+could not import them.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def pack(job: Job) -> bytes:
         except Exception as error:  # whatever a user's object raises when it is looked into
             raise ConfigurationError(
                 f"--workers: an agent, arena or protocol cannot be copied to another process: {type(error).__name__}: "
-                f"{error}; let it open files, locks and connections when it is first asked, or leave --workers out"
+                f"{error}; let it open files, locks and connections when it is first asked, or play in one process"
             ) from None
     sources = {name: module_digest(name) for name in ("__main__", *(module.__name__ for module in own))}
     environment = {name: os.environ[name] for name in _CARRIED if name in os.environ}

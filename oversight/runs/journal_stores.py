@@ -242,8 +242,10 @@ class SQLiteStore(Store):
         self._reading.execute("BEGIN IMMEDIATE")
         try:
             yield
-        finally:
             self._reading.execute("COMMIT")
+        finally:  # after an error, which SQLite may have answered by rolling back
+            if self._reading.in_transaction:
+                self._reading.execute("ROLLBACK")
 
     def find(self, key: str) -> Row | None:
         row: Row | None = self._reading.execute("SELECT value, refused FROM calls WHERE key = ?", (key,)).fetchone()

@@ -18,6 +18,9 @@ from .worker import Message, work
 
 __all__ = ["Cluster"]
 
+_QUOTED = 200
+"""Characters that are quoted of what Ray says of an actor that is lost."""
+
 
 class Cluster:
     """A Ray cluster that runs already; this process joins it.
@@ -87,7 +90,8 @@ class _ActorLink(Link):
                     self._begun = None
                 self._heard.extend(await self._actor.hear.remote())
             except self._ray.exceptions.RayError as error:
-                raise Gone(type(error).__name__) from None
+                words = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+                raise Gone(f"{type(error).__name__}: {words[:_QUOTED]}") from None
         return self._heard.popleft()
 
     async def end(self, *, kill: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigurationError, DataError, OversightError, TurnFailed
 from ..graph import CompiledProtocol, Instance, unroll
-from ..graph.compile import Moderator, Thread
+from ..graph.compile import Moderator, StateCompiled, Thread
 from ..identity import digest
 from ..protocol import Protocol, Seat
 from ..questions import Arena, Question
@@ -196,7 +196,7 @@ class Recording:
 
         ``messages``: whether the new judge sees what the recorded one said to the speakers.
         """
-        return Replay(compiled.protocol, compiled.answers, compiled.unrolled, self, messages)
+        return Replay(compiled.protocol, compiled.answers, compiled.unrolled, self, messages, compiled)
 
 
 @dataclass(frozen=True)
@@ -236,10 +236,20 @@ class Replay(CompiledProtocol):
     ----------
     recording : what the other turns were.
     messages : whether the new judge sees what the recorded judge said to the speakers.
+    original : what it is a replay of, whose graph serves all of them.
     """
 
     recording: Recording
-    messages: bool = False
+    messages: bool
+    original: CompiledProtocol
+
+    @cached_property
+    def graph(self) -> StateCompiled:
+        return self.original.graph
+
+    @cached_property
+    def chained(self) -> StateCompiled:
+        return self.original.chained
 
     async def play(
         self, moderator: Moderator, thread: Thread | None = None, replies: Mapping[str, Any] | None = None

@@ -72,7 +72,7 @@ class Spend:
         """Count what another cost as well."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for reason, count in other.repeated.items():
+        for reason, count in list(other.repeated.items()):  # another thread may be adding to it
             self.repeated[reason] = self.repeated.get(reason, 0) + count
 
     def to_dict(self) -> dict[str, Any]:

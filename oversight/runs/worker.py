@@ -31,10 +31,13 @@ from .spending import Spend
 if TYPE_CHECKING:
     from filelock import FileLock
 
-__all__ = ["Message", "Report", "failure", "lock_of", "raised", "work"]
+__all__ = ["LOCK", "Message", "Report", "failure", "lock_of", "raised", "work"]
 
 Message = tuple[Any, ...]
 Report = Callable[[Message], None]
+
+LOCK = ".worker-"
+"""How the names of the files begin that workers of this machine hold as long as they live."""
 
 _ASK_AGAIN = 0.2
 """Seconds until it is looked again whether other workers have left room under the cost limit."""
@@ -108,7 +111,7 @@ def lock_of(folder: Path, holder: str) -> FileLock:
     """What a worker of this machine holds as long as it lives, and what it has promised counts."""
     from filelock import FileLock
 
-    return FileLock(folder / f".lock-{digest(holder, 12)}")
+    return FileLock(folder / f"{LOCK}{digest(holder, 12)}")
 
 
 async def _work(job: Job, holder: str, connections: int | None, orders: asyncio.Queue[Message], report: Report) -> None:

@@ -15,12 +15,12 @@ import struct
 import sys
 import threading
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, TextIO, TypeGuard
 
 from .executor import Gone, Link
 from .garbage import little_garbage_collection
 from .job import from_bytes, to_bytes
-from .worker import Message, work
+from .worker import Message, failure, work
 
 __all__ = ["ProcessLink"]
 
@@ -30,8 +30,14 @@ _LENGTH = struct.Struct(">Q")
 class ProcessLink(Link):
     """A worker process, started by :meth:`start`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, job: Message) -> None:
-        self._process = process
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        said: asyncio.StreamReader,
+        pipe: asyncio.ReadTransport,
+        job: Message,
+    ) -> None:
+        self._process, self._said, self._pipe = process, said, pipe
         self._sending = asyncio.Lock()
         # It takes seconds to import what it needs before it reads, and others are started meanwhile.
         self._job = asyncio.create_task(self.send(job))
@@ -47,17 +53,31 @@ class ProcessLink(Link):
         connections : its share of the calls in flight to one endpoint.
         processors : processors that the engines of its agents may use.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # what lies in the working folder does not stand for a library's module
-            "-m",
-            __spec__.name,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={"LOKY_MAX_CPU_COUNT": str(processors), **os.environ},  # read by the library that starts engines
-            start_new_session=True,
+        # A pipe of its own: anything may print to standard output, even while the interpreter starts.
+        reading, writing = os.pipe()
+        said = asyncio.StreamReader()
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(said), os.fdopen(reading, "rb")
         )
-        return cls(process, (packed, holder, connections))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # what lies in the working folder does not stand for a library's module
+                "-m",
+                __spec__.name,
+                str(writing),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=sys.__stderr__.fileno() if _has_descriptor(sys.__stderr__) else asyncio.subprocess.DEVNULL,
+                env={"LOKY_MAX_CPU_COUNT": str(processors), **os.environ},  # read by the library that starts engines
+                start_new_session=True,
+                pass_fds=[writing],
+            )
+        except BaseException:
+            pipe.close()
+            raise
+        finally:
+            os.close(writing)
+        return cls(process, said, pipe, (packed, holder, connections))
 
     async def send(self, message: Message) -> None:
         assert self._process.stdin is not None
@@ -68,10 +88,9 @@ class ProcessLink(Link):
                 await self._process.stdin.drain()
 
     async def receive(self) -> Message:
-        assert self._process.stdout is not None
         try:
-            (length,) = _LENGTH.unpack(await self._process.stdout.readexactly(_LENGTH.size))
-            message = from_bytes(await self._process.stdout.readexactly(length))
+            (length,) = _LENGTH.unpack(await self._said.readexactly(_LENGTH.size))
+            message = from_bytes(await self._said.readexactly(length))
         except (asyncio.IncompleteReadError, OSError):
             code = await self._process.wait()
             raise Gone(_how(code)) from None
@@ -87,6 +106,14 @@ class ProcessLink(Link):
             await self._process.stdin.wait_closed()
         await asyncio.gather(self._job, return_exceptions=True)
         await self._process.wait()
+        self._pipe.close()
+
+
+def _has_descriptor(stream: TextIO | None) -> TypeGuard[TextIO]:
+    try:
+        return stream is not None and stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def _how(code: int) -> str:
@@ -124,10 +151,14 @@ def _write(stream: BinaryIO, waiting: queue.SimpleQueue[Message | None]) -> None
     """Write messages until there are no more; a coordinator that is gone is told nothing."""
     with suppress(OSError):
         while (message := waiting.get()) is not None:
-            data = to_bytes(message)
+            try:
+                data = to_bytes(message)
+            except Exception as error:  # what cannot be copied is told, and not waited for
+                data = to_bytes(failure(error))
             stream.write(_LENGTH.pack(len(data)) + data)
             if waiting.empty():
                 stream.flush()
+        stream.flush()
 
 
 async def _main(inbound: BinaryIO, outbound: BinaryIO) -> None:
@@ -156,11 +187,10 @@ async def _main(inbound: BinaryIO, outbound: BinaryIO) -> None:
 
 
 def main() -> None:
-    """A worker process: its standard input and output are the coordinator's, and nobody else's."""
+    """A worker process: it reads the coordinator on standard input, and writes to the pipe that its argument names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    inbound, outbound = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb")
-    # What an agent prints goes where errors go, and an agent that reads finds nothing.
-    os.dup2(2, 1)
+    inbound, outbound = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(int(sys.argv[1]), "wb")
+    # An agent that reads finds nothing.
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     with little_garbage_collection():
