@@ -91,7 +91,8 @@ def test_a_run_that_the_cost_limit_ends_has_its_account(endpoint, tmp_path, caps
     assert len(shown(tmp_path / "run", capsys)["spending"]["starts"]) == 1
 
 
-def test_a_run_that_is_interrupted_has_its_account_and_show_adds_up_all_starts(endpoint, tmp_path, capsys):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "a batch system"])
+def test_a_run_that_is_interrupted_has_its_account_and_show_adds_up_all_starts(endpoint, tmp_path, capsys, stop):
     """After Ctrl-C as after the end; ``oversight show`` prints the sum, and with --json every start."""
     endpoint.answer(then=REPLY)
     command = words(endpoint, tmp_path / "run")
@@ -101,7 +102,7 @@ def test_a_run_that_is_interrupted_has_its_account_and_show_adds_up_all_starts(e
         while not file.exists() or file.read_bytes().count(b"\n") < 3:
             assert time.monotonic() < end
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert output == ""
