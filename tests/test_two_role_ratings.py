@@ -351,6 +351,19 @@ def test_the_order_and_the_splitting_of_rows_do_not_matter(results, loss, genera
     assert values(other) == pytest.approx(values(one), abs=1e-3, nan_ok=True)
 
 
+def test_a_squared_loss_without_a_minimum_is_refused_in_one_line():
+    """These results leave it without curvature far out, where no equation can be solved any more."""
+    results = [
+        PairResult("q", "p", 1, 0, 0),
+        PairResult("q", "s", 0, 0, 1),
+        PairResult("r", "p", 0, 0, 1),
+        PairResult("r", "s", 0, 1, 0),
+    ]
+    with pytest.raises(ConfigurationError, match="squared loss has no minimum"):
+        fit_ratings(results, two_role=True, loss="squared")
+    assert all(math.isfinite(one.rating) for one in fit_ratings(results, two_role=True, loss="nll").rated)
+
+
 @settings(deadline=None, max_examples=60)
 @given(matches(), losses)
 def test_swapping_the_columns_swaps_the_roles_and_nothing_else(results, loss):

@@ -613,6 +613,17 @@ def _solver(matrix: Any) -> Callable[[Array], Array]:
     return solve
 
 
+def _convex_solver(pairs: _Pairs, convex: Array, least: float) -> Callable[[Array], Array]:
+    """The solver of a convex stand-in, raised to a share of its largest; raises ConfigurationError where it is flat."""
+    try:
+        return _solver(pairs.laplacian(np.maximum(convex, least * convex.max())))
+    except np.linalg.LinAlgError:
+        raise ConfigurationError(
+            "the squared loss has no minimum for these results, as it is flat to the last bit far out: rate them with "
+            "the loss nll, or play more games"
+        ) from None
+
+
 def _newton(
     pairs: _Pairs,
     loss: Loss,
@@ -639,7 +650,7 @@ def _newton(
             else:
                 step = _solver(pairs.laplacian(bend))(gradient)
         except np.linalg.LinAlgError:
-            step = _solver(pairs.laplacian(np.maximum(convex, 1e-9 * convex.max())))(gradient)
+            step = _convex_solver(pairs, convex, 1e-9)(gradient)
         step = _centred(step)
         longest = float(np.abs(step).max())
         size = min(1.0, 20.0 / longest) if longest > 0.0 else 1.0
@@ -688,7 +699,7 @@ def _variances(inside: _Table, pairs: _Pairs, strengths: Array, loss: Loss, shru
     try:
         solve = _solver(pairs.laplacian(bend))
     except np.linalg.LinAlgError:  # a minimum that is flat to rounding
-        solve = _solver(pairs.laplacian(np.maximum(convex, 1e-12 * convex.max())))
+        solve = _convex_solver(pairs, convex, 1e-12)
     chance = logistic(strengths[pairs.first] - strengths[pairs.second])
     spread = chance * (1.0 - chance)
     model = pairs.laplacian(pairs.played * spread * (1.0 if loss == "nll" else 4.0 * spread**2))
