@@ -45,9 +45,10 @@ def endpoint(base_url: str | None, latency: float) -> Iterator[str]:
 
 
 def measured(python: str, name: str, base_url: str, debates: int, connections: int) -> dict[str, float]:
-    """One contender, in a process of its own."""
+    """One contender, in a process of its own; ``ours/2`` is this library with two worker processes."""
+    name, _, workers = name.partition("/")
     script = Path(__file__).with_name("overhead_contenders.py")
-    command = [python, str(script), name, base_url, str(debates), str(connections)]
+    command = [python, str(script), name, base_url, str(debates), str(connections), *filter(None, [workers])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
@@ -65,10 +66,13 @@ def main() -> None:
     parser.add_argument(
         "--peers", nargs="+", default=[], metavar="NAME=PYTHON", help="inspect and autogen, where they are"
     )
+    parser.add_argument("--workers", type=int, help="measure this library with so many worker processes as well")
     parser.add_argument("--only", nargs="+", help="names of contenders")
     arguments = parser.parse_args()
     contenders = [(sys.executable, name) for name in HERE]
     contenders += [tuple(reversed(peer.split("=", 1))) for peer in arguments.peers]
+    if arguments.workers:
+        contenders.append((sys.executable, f"{OURS}/{arguments.workers}"))
     if arguments.only:
         contenders = [one for one in contenders if one[1] in arguments.only]
     for connections in arguments.connections:

@@ -1,6 +1,6 @@
 """One way of playing debates against an endpoint, measured in a process of its own; see benchmark_overhead.py.
 
-    python tests/overhead_contenders.py NAME BASE_URL DEBATES CONNECTIONS
+    python tests/overhead_contenders.py NAME BASE_URL DEBATES CONNECTIONS [WORKERS]
 
 Every contender plays the same: debates of seven calls, each of which waits for the one before, so many debates at a
 time.  It first plays four debates that do not count, for imports and first connections, and prints one line of JSON:
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,8 @@ def processor_seconds() -> float:
 def main() -> None:
     name, base_url, debates, connections = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     play = CONTENDERS[name]
+    if len(sys.argv) > 5:  # of this library alone
+        play = partial(ours, workers=int(sys.argv[5]))
     with contextlib.redirect_stdout(sys.stderr):
         play(base_url, 4, connections)
         processor, wall = processor_seconds(), time.perf_counter()

@@ -47,7 +47,7 @@ class RunResult:
     Parameters
     ----------
     log_dir : the run directory.
-    journal : the URL that leads to its journal, where that takes more than the directory remembers: a password.
+    journal : the URL of the database that its calls are in; None where they are in a file of the directory.
     """
 
     log_dir: Path
