@@ -66,6 +66,15 @@ def calls(server, url):
     return server.execute("SELECT run, key, what, value, dollars FROM oversight_calls ORDER BY key", url)
 
 
+def stored(server, url, folder):
+    """The replies in a run's journal, each of which names the prompt that it is a reply to."""
+    there = server.execute("SELECT to_regclass('oversight_calls')", url)
+    if there == [(None,)] or not (folder / "journal.json").exists():  # killed before either was made
+        return set()
+    run = json.loads((folder / "journal.json").read_text())["run"]
+    return {json.loads(value)["completion"]["text"].split()[0] for of, _, _, value, _ in calls(server, url) if of == run}
+
+
 def kept(folder):
     """Everything that a folder holds."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -141,37 +150,34 @@ def test_a_tournament_and_new_judges_keep_theirs_there_too(tmp_path, postgresql_
     assert {run for run, *_ in calls(postgresql_server, database)} == runs
 
 
-def test_a_run_killed_again_and_again_loses_nothing_and_pays_once(tmp_path, endpoint, postgresql_server, database):
-    draw, kills, longest = random.Random(5), 0, 1.0
+def test_runs_killed_at_random_moments_lose_nothing_and_pay_once(tmp_path, endpoint, postgresql_server, database):
+    draw, kills, longest, starts = random.Random(5), 0, 1.0, 0
     endpoint.answer(then=crashes.SLOW)
     with crashes.forks(endpoint.base_url, tmp_path / "whole") as play:
         assert play(300) == 0
     whole = crashes.plain(tmp_path / "whole")
     expected = crashes.stored(tmp_path / "whole")
-    known, heard, ended, asked = set(), 0, -9, []
-    folder = tmp_path / "killed"
-    endpoint.answer(then=crashes.SLOW)
-    with crashes.forks(endpoint.base_url, folder, journal=database) as play:
-        while ended != 0:
-            ended = play(draw.uniform(0, longest) if kills < KILLS else 300)
-            assert ended in (0, -9)
-            kills += ended == -9
-            asked = [request["digest"] for request in endpoint.requests()]
-            this_time, heard = asked[heard:], len(asked)
-            # What was stored is not asked for again; what was in flight at the kill is, once in a start.
-            assert not known & set(this_time)
-            assert len(this_time) == len(set(this_time))
-            there = postgresql_server.execute("SELECT to_regclass('oversight_calls')", database)
-            rows = calls(postgresql_server, database) if there != [(None,)] else []
-            before, known = known, {json.loads(value)["completion"]["text"].split()[0] for _, _, _, value, _ in rows}
-            assert before <= known
-            longest = min(longest * 1.3, 20.0) if known == before else longest * 0.7
-    assert kills >= KILLS // 2
-    assert set(asked) == known == expected
-    lines = [line["id"] for line in read_lines(folder / "episodes.jsonl")]
-    assert len(lines) == len(set(lines))
-    assert crashes.plain(folder) == whole
-    no_canary(folder)
+    while kills < KILLS:  # as many runs as these kills fit into: how fast a run comes to its end is the machine's
+        folder, known, heard, ended = tmp_path / f"killed-{starts}", set(), 0, -9
+        endpoint.answer(then=crashes.SLOW)
+        with crashes.forks(endpoint.base_url, folder, journal=database) as play:
+            while ended != 0:
+                ended, starts = play(draw.uniform(0, longest) if kills < KILLS else 300), starts + 1
+                assert ended in (0, -9)
+                kills += ended == -9
+                asked = [request["digest"] for request in endpoint.requests()]
+                this_time, heard = asked[heard:], len(asked)
+                # What was stored is not asked for again; what was in flight at the kill is, once in a start.
+                assert not known & set(this_time)
+                assert len(this_time) == len(set(this_time))
+                before, known = known, stored(postgresql_server, database, folder)
+                assert before <= known
+                longest = min(longest * 1.3, 20.0) if known == before else longest * 0.7
+        assert set(asked) == known == expected
+        lines = [line["id"] for line in read_lines(folder / "episodes.jsonl")]
+        assert len(lines) == len(set(lines))
+        assert crashes.plain(folder) == whole
+        no_canary(folder)
 
 
 def test_the_server_goes_and_comes_back_in_mid_run(tmp_path, endpoint, postgresql_server, database):

@@ -544,7 +544,7 @@ def test_workers_of_a_killed_coordinator_store_and_stop(endpoint, tmp_path):
         process.kill()
         process.stderr.read()  # they have the other end
         process.wait()
-    assert not any(map(alive, workers))
+    until(lambda: not any(map(alive, workers)))  # they have closed their files, and end
     sent = len(endpoint.requests())
     assert len(keys(tmp_path / "run")) == sent
     time.sleep(0.3)
