@@ -72,7 +72,8 @@ def stored(server, url, folder):
     if there == [(None,)] or not (folder / "journal.json").exists():  # killed before either was made
         return set()
     run = json.loads((folder / "journal.json").read_text())["run"]
-    return {json.loads(value)["completion"]["text"].split()[0] for of, _, _, value, _ in calls(server, url) if of == run}
+    values = [json.loads(value) for of, _, _, value, _ in calls(server, url) if of == run]
+    return {value["completion"]["text"].split()[0] for value in values}
 
 
 def kept(folder):
