@@ -184,7 +184,7 @@ def fit_ratings(
     ------
     ConfigurationError
         if a player meets itself without roles, a count is negative or not finite, an option is out of range,
-        or there are fewer than two clusters.
+        there are fewer than two clusters, or the squared loss has no minimum.
 
     Examples
     --------
@@ -202,7 +202,8 @@ def fit_ratings(
     that of t with G − 1 degrees of freedom.
 
     The squared loss can have several local minima.  Newton's method starts at the maximum of the likelihood and
-    at equal strengths; the lower end counts.
+    at equal strengths, and leaves saddle points (where there are at most 1,500 players); the lower end counts.
+    It can have no minimum at all, and only fall towards infinite strengths: that is refused.
 
     A resample in which some players are no longer linked has no finite ratings; it is fitted with half a
     virtual tied game a player (see ``prior``), and such resamples are counted.  The interval is widened, where
@@ -618,10 +619,14 @@ def _convex_solver(pairs: _Pairs, convex: Array, least: float) -> Callable[[Arra
     try:
         return _solver(pairs.laplacian(np.maximum(convex, least * convex.max())))
     except np.linalg.LinAlgError:
-        raise ConfigurationError(
-            "the squared loss has no minimum for these results, as it is flat to the last bit far out: rate them with "
-            "the loss nll, or play more games"
-        ) from None
+        raise _no_minimum() from None
+
+
+def _no_minimum() -> ConfigurationError:
+    return ConfigurationError(
+        "the squared loss has no minimum for these results, as it is flat to the last bit far out: rate them with "
+        "the loss nll, or play more games"
+    )
 
 
 def _newton(
@@ -672,10 +677,43 @@ def _fit(pairs: _Pairs, loss: Loss) -> Array:
     likely = _newton(pairs, "nll", equal)
     if loss == "nll":
         return likely
-    found = [_newton(pairs, loss, likely), _newton(pairs, loss, equal)]
+    lowest = _lower(pairs, [_off_a_saddle(pairs, _newton(pairs, loss, start)) for start in (likely, equal)])
+    if 1 < pairs.count <= _DENSE and _least_bend(pairs, lowest)[0] < 1e-13:
+        raise _no_minimum()
+    return lowest
+
+
+def _lower(pairs: _Pairs, found: Sequence[Array]) -> Array:
+    """That of two strengths with the lower squared loss; where neither is clearly lower, the first."""
+    values = [_value(pairs, one, "squared") for one in found]
     # The second has to be clearly lower, or rounding would choose between two ways to one minimum.
-    values = [_value(pairs, one, loss) for one in found]
     return found[1] if values[1] < values[0] * (1.0 - 1e-9) else found[0]
+
+
+def _least_bend(pairs: _Pairs, strengths: Array) -> tuple[float, Array]:
+    """The least second derivative of the squared loss, as a share of the mean one, and its direction."""
+    from scipy.linalg import eigh
+
+    matrix = pairs.laplacian(_derivatives(pairs, strengths, "squared")[1])
+    size = abs(float(np.diag(matrix).mean())) or 1.0
+    # What all strengths share is no direction: it is lifted out of the way.
+    (least,), directions = eigh(matrix + size / pairs.count, subset_by_index=(0, 0))
+    return float(least) / size, directions[:, 0]
+
+
+def _off_a_saddle(pairs: _Pairs, strengths: Array) -> Array:
+    """A minimum of the squared loss from where Newton's method came to rest, which may be a saddle point."""
+    if not 1 < pairs.count <= _DENSE:
+        return strengths
+    for _ in range(10):  # each time lower; one is what it takes
+        least, direction = _least_bend(pairs, strengths)
+        if least > -1e-9:
+            break
+        # A direction comes with either sign; of two minima equally deep that counts where the first name is ahead.
+        away = direction / direction[np.argmax(np.abs(direction) > 1e-6)]
+        away *= 0.1 / np.abs(away).max()
+        strengths = _lower(pairs, [_newton(pairs, "squared", strengths + sign * away) for sign in (1.0, -1.0)])
+    return strengths
 
 
 def _scores(rows: _Table | _Pairs, strengths: Array, loss: Loss) -> tuple[Array, Array]:
