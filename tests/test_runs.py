@@ -416,6 +416,30 @@ def test_the_cost_limit_is_not_crossed_and_nothing_is_paid_twice(tmp_path, endpo
     assert dollars == pytest.approx(72 * COST)
 
 
+@pytest.mark.parametrize("workers", [None, 2])
+def test_what_is_begun_under_a_limit_is_finished(tmp_path, endpoint, workers):
+    """Whatever is in flight at once, the money goes into episodes that come to their end, but for one at most."""
+    endpoint.answer(then={**REPLY, "delay": 0.02})
+    names = ("openai/d", "openai/j")
+    settings = {
+        "debater": names[0],
+        "judge": names[1],
+        "options": options(endpoint, *names, price=PRICE),
+        "connections": 32,
+        "workers": workers,
+        "swap": False,
+    }
+    whole = 6 * COST  # two rounds of two debaters, and two calls for the verdict
+    limit = 10.5 * whole
+    with pytest.raises(BudgetExceeded):
+        oversight.run("debate(rounds=2)", tiny.Sums(count=40), log_dir=tmp_path / "run", cost_limit=limit, **settings)
+    scored = sum(record["status"] == "scored" for record in read_episodes(tmp_path / "run"))
+    spent = len(endpoint.requests()) * COST
+    assert spent <= limit
+    assert spent - scored * whole <= whole + 1e-9
+    assert scored >= 6
+
+
 def test_calls_in_flight_are_kept_when_the_limit_stops_the_run(tmp_path, endpoint):
     """A call that is paid when another one is refused finishes, and its reply is stored."""
     endpoint.answer(then={**REPLY, "delay": 0.4})

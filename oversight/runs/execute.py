@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..agents.cascade import CascadeAgent
 from ..errors import ConfigurationError, RunDirectoryError
+from .allowance import Allowance
 from .calls import Budget, connected
 from .capability import capability_from_episodes, measure_by_play
 from .cascades import Cascades
@@ -148,7 +149,8 @@ async def execute(
                 _keep_solo(plan, directory)
                 return
             if executor is None:
-                executor = _Here(plan, cascades, directory, budget, at_once, episode_timeout, progress)
+                allowance = Allowance(plan, cost_limit, lambda: budget.spent)
+                executor = _Here(plan, cascades, directory, budget, allowance, at_once, episode_timeout, progress)
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
             if cascades.names:
                 await play(cascades.episodes())
@@ -393,6 +395,7 @@ class _Here(Executor):
     cascades: Cascades
     directory: RunDirectory
     budget: Budget
+    allowance: Allowance
     at_once: int
     timeout: float | None
     progress: Progress
@@ -402,9 +405,11 @@ class _Here(Executor):
 
         async def worker() -> None:
             for episode in waiting:
+                await self.allowance.begin(episode)
                 next_in_turn()
                 journal, budget = self.directory.journal, self.budget
                 record = await play_one(self.plan, episode, self.cascades.of(episode), journal, self.timeout)
+                self.allowance.ended(episode.id, record)
                 await self.directory.add(record)
                 if heard is not None:
                     heard(record)

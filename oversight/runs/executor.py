@@ -24,6 +24,7 @@ from ..agents import Agent, CompositeAgent, LanguageModelAgent
 from ..agents.cascade import CascadeAgent
 from ..errors import ConfigurationError, UnknownName, WorkersLost
 from ..transcript import Usage
+from .allowance import Allowance
 from .directory import RunDirectory
 from .job import Job, Numbering, pack
 from .plan import Episode, Plan
@@ -210,7 +211,7 @@ class Pool(Executor):
     workers : how many, at least 1.
     connections : calls in flight to one endpoint, shared out over the workers; None where each finds its own number.
     at_once : most episodes that one worker plays at a time.
-    limited : whether there is a cost limit, which they share.
+    cost_limit : dollars, which they share; None for no limit.
     what : what a worker is called in messages.
     left : called when the last worker has ended.
     progress : told what happens.
@@ -225,13 +226,13 @@ class Pool(Executor):
         workers: int,
         connections: int | None,
         at_once: int,
-        limited: bool,
+        cost_limit: float | None,
         what: str,
         left: Callable[[], None],
         progress: Progress,
     ) -> None:
         self.directory, self.progress, self.what, self.left = directory, progress, what, left
-        self.at_once, self.limited = at_once, limited
+        self.at_once, self.limited = at_once, cost_limit is not None
         self._all = f"{what}es" if what.endswith("s") else f"{what}s"
         self._numbering = Numbering(plan)
         self._start = start
@@ -246,6 +247,7 @@ class Pool(Executor):
         self._done: asyncio.Future[None] | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._before = directory.journal.spent()
+        self._allowance = Allowance(plan, cost_limit, lambda: self._before + in_all(self._spent()).dollars)
         self._spent_by_gone: list[list[Spend]] = []
         progress.account(_Together(self._spent))
         self._deaths = self._in_a_row = 0
@@ -364,6 +366,8 @@ class Pool(Executor):
         if self._deaths == 1:
             self.progress.note(f"a {self.what} died ({how}): its episodes go to the others, and another is started")
         owed = list(worker.playing.values())
+        for episode in owed:
+            self._allowance.ended(episode.id, None)
         for key, group in list(self._groups.items()):
             if group.owner is worker:
                 owed += group.waiting
@@ -411,6 +415,9 @@ class Pool(Executor):
             if episode is None:
                 open_to.discard(worker)
                 continue
+            if not self._allowance.begins(episode):
+                self._put_back(worker, episode)
+                break
             worker.playing[episode.id] = episode
             dealt.setdefault(worker, []).append(episode)
         for worker, episodes in dealt.items():
@@ -441,6 +448,13 @@ class Pool(Executor):
                     return self._from(group)
         return None
 
+    def _put_back(self, worker: _Worker, episode: Episode) -> None:
+        """It is the worker's to play all the same, later."""
+        group = self._groups[_shares_calls(episode)]
+        group.playing -= 1
+        group.waiting.appendleft(episode)
+        worker.waiting = {group: None, **worker.waiting}
+
     def _from(self, group: _Group) -> Episode:
         episode = group.waiting.popleft()
         group.playing += 1
@@ -453,6 +467,7 @@ class Pool(Executor):
         if episode is None:
             return
         self._in_a_row = 0
+        self._allowance.ended(episode.id, record)
         worker.most += _GROWTH
         key = _shares_calls(episode)
         group = self._groups[key]
@@ -563,7 +578,7 @@ def make_pool(
         workers=workers,
         connections=connections,
         at_once=at_once,
-        limited=cost_limit is not None,
+        cost_limit=cost_limit,
         what=what,
         left=left,
         progress=progress,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
@@ -330,8 +330,8 @@ class Plan:
         content = [described, question.fingerprint, players, seating.to_dict(), sample, self.seed, purpose]
         return Episode(digest(content, 20), protocol, question, cast, seating, sample, purpose)
 
-    def costs(self) -> list[RoleCost]:
-        """Calls and worst-case tokens by role and agent.
+    def costs(self, episodes: Iterable[Episode] | None = None) -> list[RoleCost]:
+        """Calls and worst-case tokens by role and agent, of some episodes or of all.
 
         Each call of a model is at most two, as a reply that cannot be read is asked for once more.  A speech takes
         as many as it has candidates and tries within limits; a choice as many as its elicitation may need; ranking
@@ -342,7 +342,7 @@ class Plan:
         totals: dict[tuple[str, str], list[float]] = {}
         rules = size(self.arena.rules(), self.arena.speech_rules())
         seen: set[str] = set()
-        for episode in self.episodes():
+        for episode in self.episodes() if episodes is None else episodes:
             compiled = self.compiled(episode.protocol, len(episode.question.answers))
             question = episode.question
             # Answers stand in the list of answers and in that of options.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -136,11 +136,11 @@ class RejudgePlan(Plan):
                             recording=recording,
                         )
 
-    def costs(self) -> list[RoleCost]:
+    def costs(self, episodes: Iterable[Episode] | None = None) -> list[RoleCost]:
         """Calls and worst-case tokens of the verdicts; what was recorded costs nothing."""
         totals: dict[tuple[str, str], list[float]] = {}
         rules = size(self.arena.rules())
-        for episode in self.episodes():
+        for episode in self.episodes() if episodes is None else episodes:
             recording = episode.recording
             assert recording is not None
             question = episode.question
