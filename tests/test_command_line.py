@@ -403,9 +403,9 @@ def test_a_tournament_ends_in_its_table_and_pictures(tournament):
 
 
 def test_a_run_in_which_everything_failed_is_still_reported(tmp_path, capsys):
-    """Unscored episodes are counted with their reason; that there is no picture is no error."""
+    """Unscored episodes are counted with their reason, and a script can tell by the exit status; no picture is fine."""
     words = ["tournament", SUMS, "--debaters", f"{TINY}:Silent", "--judges", SECOND, "--protocols", "debate(rounds=1)"]
-    assert main([*words, "--limit", "2", "--log-dir", str(tmp_path / "run")]) == 0
+    assert main([*words, "--limit", "2", "--log-dir", str(tmp_path / "run")]) == 1
     printed = capsys.readouterr()
     assert "4 unscored: tiny/silent said nothing" in printed.out
     assert "no picture: nothing to draw" in printed.err

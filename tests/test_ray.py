@@ -9,6 +9,7 @@ import re
 import secrets
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from oversight.errors import ConfigurationError
+from oversight.runs import ray_cluster
 from oversight.runs.directory import read_episodes
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
@@ -174,6 +177,15 @@ def test_without_a_cluster_it_is_said_how_to_start_one(endpoint, database, tmp_p
     assert process.returncode == 2
     assert said.splitlines()[-1].startswith("oversight: error: --executor ray: no Ray cluster is found: start one with")
     assert "Traceback" not in said
+
+
+def test_an_address_where_nobody_listens_is_said_at_once(monkeypatch):
+    """Ray itself would try for two minutes, and end the process."""
+    with socket.socket() as taken:  # bound, and listening to nobody
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ConfigurationError, match=r"no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:"):
+            ray_cluster.Cluster()
 
 
 def test_actors_play_what_one_process_plays(cluster, endpoint, whole, database, tmp_path):

@@ -642,6 +642,17 @@ def test_the_limit_is_used_up_though_each_worker_alone_sees_no_room(endpoint, tm
     assert {one["status"] for one in read_episodes(tmp_path / "run")} == {"scored"}
 
 
+def test_no_worker_is_started_that_would_have_nothing_to_do(endpoint, tmp_path):
+    """Both orders of one question share calls, so they are one worker's."""
+    endpoint.answer(then={"digest": True, "delay": 0.5})
+    with started(endpoint, tmp_path / "run", workers=4, count=2) as process:
+        until(lambda: endpoint.requests() or process.poll() is not None)
+        assert len(children(process.pid)) == 2
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    assert len(list(read_episodes(tmp_path / "run"))) == 4
+
+
 # ---- dealing ----------------------------------------------------------------------------------------
 
 

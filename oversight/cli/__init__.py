@@ -54,7 +54,11 @@ def _one_line(message: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit status: 0, 1 for a failed check, 2 for an error, 130 for Ctrl-C."""
+    """Run the command line.
+
+    Gives the exit status: 0; 1 for a failed check, or a run of which no episode could be scored; 2 for an error; 130
+    for Ctrl-C.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:  # what ends a batch job ends a run as Ctrl-C does: calls under way are stored
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -367,7 +367,8 @@ def carry_out_plan(plan: Plan, arguments: Any, command: Sequence[str]) -> int:
         print_run(result, console())
     _print_cascades(result.log_dir)
     print_spending(result, console())
-    return 0
+    nothing = all(record["status"] != "scored" for record in result.episodes())
+    return int(nothing and any(True for _ in result.episodes()))
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def _reword(parser: Parser) -> None:
         "seed": "seed of the order of transcripts and of answers (default: 0)",
     }
     unused = {"epochs", "answers", "no_swap", "swap", "base_url", "price", "cost_limit", "episode_timeout"}
-    unused |= {"max_connections", "max_retries", "timeout", "call_timeout"}
+    unused |= {"max_connections", "max_retries", "timeout", "call_timeout", "workers", "executor"}
     for action in parser._actions:
         action.help = argparse.SUPPRESS if action.dest in unused else said.get(action.dest, action.help)
 

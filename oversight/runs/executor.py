@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -239,6 +239,8 @@ class Pool(Executor):
         # Not more of them than calls that may be in flight.
         self._shares = _shares(workers, connections)
         self._workers: list[_Worker] = []
+        self._started = 0
+        """Of how many shares there has been a worker."""
         self._names = (f"worker {number} of {directory.journal.start}" for number in count(1))
         self._groups: dict[tuple[str, int], _Group] = {}
         self._left: Iterator[Episode] = iter(())
@@ -259,16 +261,19 @@ class Pool(Executor):
 
     async def play(self, episodes: Iterable[Episode], heard: Heard | None = None) -> None:
         waiting = iter(episodes)
-        first = next(waiting, None)
-        if first is None:
+        ahead = list(islice(waiting, _FIRST * len(self._shares)))
+        if not ahead:
             return
-        self._left, self._exhausted, self._heard = chain([first], waiting), False, heard
+        wanted = len(self._shares)
+        if len(ahead) < _FIRST * wanted:  # that is all: no worker without work, and what shares calls is one's
+            wanted = min(wanted, len({_shares_calls(episode) for episode in ahead}))
+        self._left, self._exhausted, self._heard = chain(ahead, waiting), False, heard
         self._done = asyncio.get_running_loop().create_future()
         slow = asyncio.get_running_loop().call_later(_SLOW_START, self._say_what_is_waited_for)
         try:
-            if not self._workers:
-                for share in self._shares:
-                    await self._add_worker(share)
+            while self._started < wanted:
+                self._started += 1
+                await self._add_worker(self._shares[self._started - 1])
             self._deal()
             await self._done
         finally:

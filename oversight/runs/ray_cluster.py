@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections import deque
 from typing import Any
 
@@ -41,6 +42,7 @@ class Cluster:
         self._ray: Any = ray
         self._joined = not self._ray.is_initialized()
         if self._joined:
+            _require_somebody_there(os.environ.get("RAY_ADDRESS", ""))
             try:
                 self._ray.init(address="auto", namespace="oversight", log_to_driver=False, logging_level=logging.ERROR)
             except ConnectionError:
@@ -70,6 +72,19 @@ class Cluster:
         self._job = None
         if self._joined:
             self._ray.shutdown()
+
+
+def _require_somebody_there(address: str) -> None:
+    """Raise ConfigurationError where nobody listens at HOST:PORT; Ray would try for two minutes, and exit."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()) or "/" in address:  # found by Ray itself, or through its own client
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(
+            f"--executor ray: no Ray cluster answers at RAY_ADDRESS={address}: {error}; start it there, or name another"
+        ) from None
 
 
 class _ActorLink(Link):
