@@ -556,6 +556,40 @@ def test_a_commit_whose_answer_is_lost_is_not_made_again(monkeypatch, database, 
     assert lost
 
 
+def test_a_promise_whose_answer_is_lost_is_not_made_again(database):
+    """The server has it, the connection ends before it says so; and where there was no room, there is none again."""
+
+    async def work(journal):
+        reading = journal._store._reading
+        do, lost = reading.do, []
+
+        def unheard(give):
+            def heard_once(connection, again):
+                found = give(connection, again)
+                if not lost:
+                    lost.append(found)
+                    connection.close()
+                    raise psycopg.OperationalError("the connection is lost")
+                return found
+
+            return do(heard_once)
+
+        reading.do = unheard
+        first = journal.promise("one", 3.0, 4.0)
+        assert first is not None
+        assert lost == [first]
+        lost.clear()
+        assert journal.promise("two", 3.0, 4.0) is None
+        assert lost == [None]
+        reading.do = do
+        assert journal.promise("three", 1.5, 4.0) is None
+        other = journal.promise("three", 1.0, 4.0)
+        journal.take_back([other])
+        assert journal.promise("four", 1.0, 4.0) not in (None, other)
+
+    with_journal(JournalAddress(url=database, run="r"), work)
+
+
 def test_a_server_that_stays_away_is_one_line(monkeypatch, postgresql_server, database):
     """It is tried for a while, then said; what was stored before is there when it is back."""
     monkeypatch.setattr(journal_postgresql, "_WAITS", (0.01, 0.02))

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -84,12 +85,12 @@ UPDATE oversight_starts SET groups = %s, dollars = dollars + %s, spending = COAL
 WHERE run = %s AND id = %s
 """
 _PROMISE = """
-INSERT INTO oversight_promises (run, holder, dollars)
-SELECT %(run)s, %(holder)s, %(dollars)s
+INSERT INTO oversight_promises (run, id, holder, dollars) OVERRIDING SYSTEM VALUE
+SELECT %(run)s, %(id)s, %(holder)s, %(dollars)s
 WHERE (SELECT COALESCE(SUM(dollars), 0) FROM oversight_starts WHERE run = %(run)s)
     + (SELECT COALESCE(SUM(dollars), 0) FROM oversight_promises WHERE run = %(run)s) + %(dollars)s <= %(limit)s
-RETURNING id
 """
+_PROMISED = "SELECT id FROM oversight_promises WHERE run = %s AND id = %s"
 
 _ALIVE = {
     "application_name": "oversight",
@@ -209,14 +210,17 @@ class PostgreSQLStore(Store):
         return float(dollars)
 
     def promise(self, holder: str, dollars: float, limit: float) -> int | None:
-        values = {"run": self.address.run, "holder": _storable(holder), "dollars": dollars, "limit": limit}
+        # The number is ours, so that a promise whose answer was lost is found and not made again.
+        number, run = secrets.randbits(62), self.address.run
+        values = {"run": run, "id": number, "holder": _storable(holder), "dollars": dollars, "limit": limit}
 
         def give(connection: Connection, again: bool) -> int | None:
             with connection.transaction():
                 # Who comes second sees the promise of who came first.
-                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (self.address.run,))
-                found = connection.execute(_PROMISE, values).fetchone()
-            return None if found is None else int(found[0])
+                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (run,))
+                made = again and connection.execute(_PROMISED, (run, number)).fetchone() is not None
+                made = made or connection.execute(_PROMISE, values).rowcount == 1
+            return number if made else None
 
         return self._reading.do(give)
 
