@@ -416,10 +416,15 @@ def test_the_cost_limit_is_not_crossed_and_nothing_is_paid_twice(tmp_path, endpo
     assert dollars == pytest.approx(72 * COST)
 
 
+@pytest.mark.parametrize("failing", [0, 2])
 @pytest.mark.parametrize("workers", [None, 2])
-def test_what_is_begun_under_a_limit_is_finished(tmp_path, endpoint, workers):
-    """Whatever is in flight at once, the money goes into episodes that come to their end, but for one at most."""
-    endpoint.answer(then={**REPLY, "delay": 0.02})
+def test_what_is_begun_under_a_limit_is_finished(tmp_path, endpoint, workers, failing):
+    """Whatever is in flight at once, the money goes into episodes that come to their end, but for one at most.
+
+    Nothing is concluded from an episode that cost little because it failed at once.
+    """
+    refusal = {"status": 400, "json": {"error": {"message": "no"}}}
+    endpoint.answer(*[refusal] * failing, then={**REPLY, "delay": 0.02})
     names = ("openai/d", "openai/j")
     settings = {
         "debater": names[0],
@@ -434,10 +439,36 @@ def test_what_is_begun_under_a_limit_is_finished(tmp_path, endpoint, workers):
     with pytest.raises(BudgetExceeded):
         oversight.run("debate(rounds=2)", tiny.Sums(count=40), log_dir=tmp_path / "run", cost_limit=limit, **settings)
     scored = sum(record["status"] == "scored" for record in read_episodes(tmp_path / "run"))
-    spent = len(endpoint.requests()) * COST
+    spent = (len(endpoint.requests()) - failing) * COST
     assert spent <= limit
     assert spent - scored * whole <= whole + 1e-9
     assert scored >= 6
+
+
+def test_of_an_agent_that_asks_models_each_of_them_is_counted(tmp_path, endpoint, monkeypatch):
+    """What a cascade may cost is what its members may cost, and their prices have to be known."""
+    names = ("openai/j", "openai/k")
+    cast = {"debater": tiny.Thinker(), "judge": "cascade(openai/j,openai/k)"}
+    several = plan_run("debate(rounds=1)", tiny.Sums(), cast, limit=3, options=options(endpoint, *names, price=PRICE))
+    counted = {cost.agent: cost for cost in several.costs() if cost.role == "judge"}
+    for name in names:
+        alone = plan_run(
+            "debate(rounds=1)",
+            tiny.Sums(),
+            {**cast, "judge": name},
+            limit=3,
+            options=options(endpoint, name, price=PRICE),
+        )
+        (one,) = [cost for cost in alone.costs() if cost.role == "judge"]
+        assert counted[name].dollars == pytest.approx(one.dollars)
+        assert one.dollars > 0
+    assert set(counted) == set(names)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    elsewhere = dict.fromkeys(names, ModelOptions(base_url="http://models.example/v1"))
+    with pytest.raises(ConfigurationError, match="the price of openai/j is unknown"):
+        oversight.run(
+            "debate(rounds=1)", tiny.Sums(), **cast, options=elsewhere, cost_limit=9.0, log_dir=tmp_path / "run"
+        )
 
 
 def test_calls_in_flight_are_kept_when_the_limit_stops_the_run(tmp_path, endpoint):

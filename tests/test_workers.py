@@ -30,6 +30,7 @@ from oversight.errors import ConfigurationError, UnknownName, WorkersLost
 from oversight.models.openai_compatible import ModelOptions
 from oversight.registry import find_agent, find_protocol
 from oversight.runs import plan_run, plan_tournament
+from oversight.runs.calls import Budget
 from oversight.runs.directory import read_episodes
 from oversight.runs.executor import Gone, Link, Pool, WorkerOptions
 from oversight.runs.job import Job, Numbering, from_bytes, pack, to_bytes, unpack
@@ -628,17 +629,31 @@ def test_what_is_printed_while_an_interpreter_starts_is_no_message(endpoint, who
     assert records(tmp_path / "run") == whole[0]
 
 
-def test_the_limit_is_used_up_though_each_worker_alone_sees_no_room(endpoint, tmp_path):
+def test_the_limit_is_used_up_though_each_worker_alone_sees_no_room(endpoint, tmp_path, monkeypatch):
     """What one worker has promised for its calls in flight is room for the other once they have landed."""
     endpoint.answer(then={"digest": True, "delay": 0.05})
+    promised, reserve, heard, take = [0.0], Budget.reserve, Counter(), Pool._take
+
+    def noted(self, dollars, *rest):
+        promised.append(dollars)
+        return reserve(self, dollars, *rest)
+
+    async def counted(self, worker, message):
+        heard[message[0]] += 1
+        return await take(self, worker, message)
+
+    monkeypatch.setattr(Budget, "reserve", noted)
+    monkeypatch.setattr(Pool, "_take", counted)
     options = {"vllm/fake": ModelOptions(base_url=endpoint.base_url, price=PRICE)}
     plan = plan_run(
         "debate(rounds=2)", tiny.Sums(count=6), {"debater": "vllm/fake", "judge": "vllm/fake"}, options=options
     )
-    (most,) = {max(cost.dollars / cost.calls for cost in plan.costs())}
+    debates(endpoint, tmp_path / "whole", count=6, options=options, cost_limit=1e9)
     calls = sum(cost.calls for cost in plan.costs())
-    # Room for one call at a time in the worst case, and for all of them by what they really cost.
-    debates(endpoint, tmp_path / "run", count=6, options=options, workers=2, cost_limit=most + calls * COST)
+    # Room for two calls at a time in the worst case, and for all of them by what they really cost.
+    limit = 2.2 * max(promised) + calls * COST
+    debates(endpoint, tmp_path / "run", count=6, options=options, workers=2, cost_limit=limit)
+    assert heard["no room"]
     assert {one["status"] for one in read_episodes(tmp_path / "run")} == {"scored"}
 
 
@@ -766,7 +781,7 @@ def test_every_episode_is_kept_once_whoever_dies(seed, workers, at_once, deaths,
                 await pool.play(EPISODES[first:last])
                 assert sorted(world.kept) == sorted(one.id for one in EPISODES[:last])
         except WorkersLost:
-            assert world.died > 2 * workers
+            assert world.died > 2 * pool._started
         else:
             assert world.most <= at_once
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,7 @@ from .base import Agent
 if TYPE_CHECKING:
     from ..questions import Question
 
-__all__ = ["Ask", "CompositeAgent", "asked_to_choose", "asked_to_speak", "distribution"]
+__all__ = ["Ask", "CompositeAgent", "asked_to_choose", "asked_to_speak", "distribution", "everybody_asked"]
 
 Ask = Callable[[Agent, Speak | Choose], Awaitable[Speech | Choice]]
 """Gives a member's reply: its own, or the journal's."""
@@ -126,3 +126,11 @@ def distribution(agent: Agent, choice: Choice, labels: Sequence[str]) -> dict[st
         )
     # Rounding is left as it is: a threshold is met by the number that it was made of.
     return given if abs(total - 1) <= 1e-6 else {label: value / total for label, value in given.items()}
+
+
+def everybody_asked(agents: Iterable[Agent]) -> Iterator[Agent]:
+    """The agents, each followed by those that it asks."""
+    for agent in agents:
+        yield agent
+        if isinstance(agent, CompositeAgent):
+            yield from everybody_asked(agent.members)

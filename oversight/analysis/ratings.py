@@ -38,6 +38,9 @@ Role = Literal["a", "b"]
 _DENSE = 1500
 """Up to so many players matrices are dense; beyond, a dense one would cost more than its sparse factors."""
 
+_FAR = 30.0
+"""Natural units between two players from which it is looked whether the squared loss has a minimum there."""
+
 _RESAMPLE_PRIOR = 0.5
 """Virtual tied games of each player in a resample that fell apart."""
 
@@ -202,8 +205,8 @@ def fit_ratings(
     that of t with G − 1 degrees of freedom.
 
     The squared loss can have several local minima.  Newton's method starts at the maximum of the likelihood and
-    at equal strengths, and leaves saddle points (where there are at most 1,500 players); the lower end counts.
-    It can have no minimum at all, and only fall towards infinite strengths: that is refused.
+    at equal strengths; the lower end counts.  With up to 1,500 players it leaves saddle points, and is refused where
+    it has no minimum and only falls towards infinite strengths.
 
     A resample in which some players are no longer linked has no finite ratings; it is fitted with half a
     virtual tied game a player (see ``prior``), and such resamples are counted.  The interval is widened, where
@@ -678,7 +681,8 @@ def _fit(pairs: _Pairs, loss: Loss) -> Array:
     if loss == "nll":
         return likely
     lowest = _lower(pairs, [_off_a_saddle(pairs, _newton(pairs, loss, start)) for start in (likely, equal)])
-    if 1 < pairs.count <= _DENSE and _least_bend(pairs, lowest)[0] < 1e-13:
+    # Far out the loss falls by less than can be told; a minimum may lie far out as well, where it is not yet flat.
+    if float(np.ptp(lowest)) > _FAR and pairs.count <= _DENSE and _least_bend(pairs, lowest)[0] < 1e-13:
         raise _no_minimum()
     return lowest
 

@@ -239,6 +239,7 @@ def _scaled(cost: RoleCost, times: float) -> RoleCost:
     return replace(
         cost,
         calls=math.ceil(cost.calls * times - 1e-9),
+        most_calls=math.ceil(cost.most_calls * times - 1e-9),
         input_tokens=up(cost.input_tokens),
         output_tokens=up(cost.output_tokens),
         dollars=None if cost.dollars is None else cost.dollars * times,

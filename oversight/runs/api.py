@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..agents import Agent, LanguageModelAgent
+from ..agents.composite import everybody_asked
 from ..errors import ConfigurationError, OversightError, RunDirectoryError, UnknownName
 from ..identity import digest
 from ..presets import OF_ONE, find_preset
@@ -494,11 +495,11 @@ def carry_out(
                 f"--episode-timeout {episode_timeout:g}: people take part, and an episode waits for them: leave it out"
             )
     if cost_limit is not None:
-        for name, agent in plan.agents.items():
+        for agent in everybody_asked(plan.agents.values()):
             if isinstance(agent, LanguageModelAgent) and agent.model.price(Usage(1, 1, 1)) is None:
                 raise ConfigurationError(
-                    f"the price of {name} is unknown, so --cost-limit cannot hold: give --price {name}=IN,OUT "
-                    "in dollars per million tokens"
+                    f"the price of {agent.name} is unknown, so --cost-limit cannot hold: give --price "
+                    f"{agent.name}=IN,OUT in dollars per million tokens"
                 )
     work = execute(
         plan,

@@ -54,6 +54,8 @@ class Budget:
         """Calls whose price is unknown."""
         self.usage = Usage()
         """Tokens of this start of the run."""
+        self.lost = 0.0
+        """Dollars that tries whose reply was lost may have cost: they stay promised to the end."""
         self.in_flight = 0
         """Promised tries that are being made."""
         self._waiting: list[asyncio.Future[None]] = []
@@ -342,7 +344,9 @@ class _Making:
         if failed.paid is None:
             self.promised -= self.worst or 0.0
             # It may be billed though its reply never came: then what it could cost stays promised to the end.
-            if not failed.lost:
+            if failed.lost:
+                self.budget.lost += self.worst or 0.0
+            else:
                 self.budget.take_back(self.worst or 0.0, self.shared)
 
     def _given_up_freely(self) -> AbstractContextManager[None]:

@@ -149,7 +149,7 @@ async def execute(
                 _keep_solo(plan, directory)
                 return
             if executor is None:
-                allowance = Allowance(plan, cost_limit, lambda: budget.spent)
+                allowance = Allowance(plan, cost_limit, lambda: budget.spent + budget.lost, progress.note)
                 executor = _Here(plan, cascades, directory, budget, allowance, at_once, episode_timeout, progress)
             progress.start(sum(1 for _ in owed(plan.episodes())), len(before))
             if cascades.names:

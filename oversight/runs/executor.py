@@ -20,8 +20,8 @@ from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
 
-from ..agents import Agent, CompositeAgent, LanguageModelAgent
-from ..agents.cascade import CascadeAgent
+from ..agents import CascadeAgent, LanguageModelAgent
+from ..agents.composite import everybody_asked
 from ..errors import ConfigurationError, UnknownName, WorkersLost
 from ..transcript import Usage
 from .allowance import Allowance
@@ -95,7 +95,7 @@ class WorkerOptions:
             raise ConfigurationError(
                 "--executor ray: the machines of a cluster share no file: give --journal postgresql://USER@HOST/DATABASE"
             )
-        for agent in _asked(plan.agents.values()):
+        for agent in everybody_asked(plan.agents.values()):
             why = ""
             if agent.asks_people:
                 why = "is asked at this terminal"
@@ -108,14 +108,6 @@ class WorkerOptions:
                 )
             if why:
                 raise ConfigurationError(f"{option}: {agent.name} {why}: leave {option.split()[0]} out")
-
-
-def _asked(agents: Iterable[Agent]) -> Iterator[Agent]:
-    """The agents, with those that they ask."""
-    for agent in agents:
-        yield agent
-        if isinstance(agent, CompositeAgent):
-            yield from _asked(agent.members)
 
 
 class Executor(ABC):
@@ -249,7 +241,9 @@ class Pool(Executor):
         self._done: asyncio.Future[None] | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._before = directory.journal.spent()
-        self._allowance = Allowance(plan, cost_limit, lambda: self._before + in_all(self._spent()).dollars)
+        self._allowance = Allowance(
+            plan, cost_limit, lambda: self._before + in_all(self._spent()).dollars, progress.note
+        )
         self._spent_by_gone: list[list[Spend]] = []
         progress.account(_Together(self._spent))
         self._deaths = self._in_a_row = 0
@@ -378,7 +372,7 @@ class Pool(Executor):
                 owed += group.waiting
                 del self._groups[key]
         self._left, self._exhausted = chain(owed, self._left), False
-        if self._in_a_row > _DEATHS * len(self._shares):
+        if self._in_a_row > _DEATHS * self._started:
             raise WorkersLost(
                 f"{self._in_a_row} {self._all} died with no episode finished between (the last: {how}): what is "
                 "finished is kept; look at the machine's memory, or repeat the command with fewer --workers"

@@ -11,6 +11,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..agents import Agent, LanguageModelAgent
+from ..agents.composite import everybody_asked
 from ..errors import ConfigurationError
 from ..graph import CompiledProtocol, compile_protocol
 from ..identity import digest
@@ -82,6 +83,7 @@ class RoleCost:
     agent : who plays it.
     calls : calls that are made, or turns for agents that are no models; a turn that several episodes share counts
         once, and asking again for what cannot be read does not.
+    most_calls : calls that the tokens are for: with every try, each asked for once more.
     input_tokens, output_tokens : worst case, for language models; None for agents that make no tokens.
     dollars : worst case; None where a price is unknown.
     """
@@ -89,6 +91,7 @@ class RoleCost:
     role: str
     agent: str
     calls: int
+    most_calls: int
     input_tokens: int | None
     output_tokens: int | None
     dollars: float | None
@@ -263,7 +266,7 @@ class Plan:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process is given; it compiles the graphs that it plays."""
-        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+        return {name: value for name, value in vars(self).items() if name not in ("_compiled", "_models")}
 
     @cached_property
     def _compiled(self) -> dict[tuple[str, int], CompiledProtocol]:
@@ -337,7 +340,8 @@ class Plan:
         as many as it has candidates and tries within limits; a choice as many as its elicitation may need; ranking
         candidates is a choice for each.  A reply has at most the agent's longest length; a prompt at most a token for
         each byte of what the seat can see, every speech before it at full length, and what the prompt says around
-        them.  Boards and the like that an arena shows with speeches are not counted.
+        them.  Boards and the like that an arena shows with speeches are not counted.  Of an agent that asks models,
+        as a cascade does, each of them is asked in each of its turns.
         """
         totals: dict[tuple[str, str], list[float]] = {}
         rules = size(self.arena.rules(), self.arena.speech_rules())
@@ -377,7 +381,6 @@ class Plan:
                 step, longest = instance.step, self._longest(name)
                 spoken = [compiled.unrolled.instances[one].step.seat for one in instance.hears]
                 said = sum(self._longest(player(episode.cast, episode.seating, one)) for one in spoken)
-                agent = self.agents[name]
                 if step.recursion is not None:
                     self._add_recursion(totals, step, episode, around)
                 elif step.checks is not None:
@@ -388,13 +391,11 @@ class Plan:
                     tries = max(step.limits.tries if step.limits is not None else 1, TRIES if step.most_steps else 1)
                     # A try after the first is shown the one before it.
                     prompt = self._prompt(seat, around, said, heard) + (longest if tries > 1 else 0)
-                    each = agent.calls_of_a_speech(step.thinks) if isinstance(agent, LanguageModelAgent) else 1
+                    each = self._speech_calls(name, step.thinks)
                     self._add(totals, seat, name, each * step.candidates, each * step.candidates * tries, prompt)
                     if step.critic is not None:  # what is criticised is written once more
                         who = player(episode.cast, episode.seating, step.critic)
-                        one = self.agents[who]
-                        times = one.calls_of_a_speech(step.thinks) if isinstance(one, LanguageModelAgent) else 1
-                        times *= step.candidates
+                        times = self._speech_calls(who, step.thinks) * step.candidates
                         shown = self._prompt(step.critic, around, said + longest, heard + 1)
                         self._add(totals, step.critic, who, times, times, shown)
                         longer = prompt + longest + self._longest(who)
@@ -411,7 +412,7 @@ class Plan:
                 else:
                     usual, most = self._choice_calls(name, step.votes, step.thinks)
                     self._add(totals, seat, name, usual, most, self._prompt(seat, around, said, heard))
-        return [self._role_cost(role, name, *entry) for (role, name), entry in totals.items()]
+        return self._role_costs(totals)
 
     def _add_recursion(
         self, totals: dict[tuple[str, str], list[float]], step: Step, episode: Episode, around: tuple[int, int]
@@ -436,13 +437,27 @@ class Plan:
             said = (1 + how.most_parts) * self._longest(name)
             self._add(totals, seat, name, calls, 2 * calls, self._prompt(seat, around, said, how.most_parts))
 
+    def _models_of(self, name: str) -> list[LanguageModelAgent]:
+        """The agent if it is a model, or the models that it asks."""
+        if name not in self._models:
+            asked = everybody_asked([self.agents[name]])
+            self._models[name] = [agent for agent in asked if isinstance(agent, LanguageModelAgent)]
+        return self._models[name]
+
+    @cached_property
+    def _models(self) -> dict[str, list[LanguageModelAgent]]:
+        return {}
+
     def _longest(self, name: str) -> int:
         """Most tokens of a reply of an agent; 0 for one that makes no tokens."""
-        return getattr(self.agents[name], "max_tokens", 0)
+        return max((model.max_tokens for model in self._models_of(name)), default=0)
 
     def _choice_calls(self, name: str, votes: int = 0, thinks: bool | None = None) -> tuple[int, int]:
-        agent = self.agents[name]
-        return agent.calls_of_a_choice(votes, thinks) if isinstance(agent, LanguageModelAgent) else (1, 1)
+        each = [model.calls_of_a_choice(votes, thinks) for model in self._models_of(name)]
+        return max((usual for usual, _ in each), default=1), max((most for _, most in each), default=1)
+
+    def _speech_calls(self, name: str, thinks: bool | None) -> int:
+        return max((model.calls_of_a_speech(thinks) for model in self._models_of(name)), default=1)
 
     @staticmethod
     def _prompt(seat: Seat, around: tuple[int, int], said: int, turns: int) -> int:
@@ -455,20 +470,31 @@ class Plan:
         self, totals: dict[tuple[str, str], list[float]], seat: Seat, name: str, calls: int, most: int, prompt: int
     ) -> None:
         """Count calls that are made, and the tokens of as many as there can be, each asked once more."""
-        entry = totals.setdefault((seat.role.name, name), [0, 0, 0])
-        entry[0] += calls
-        if longest := self._longest(name):
-            entry[1] += most * (2 * prompt + longest + _AROUND)
-            entry[2] += most * 2 * longest
+        models = self._models_of(name)
+        for model in models:
+            entry = totals.setdefault((seat.role.name, model.name), [0, 0, 0, 0])
+            entry[0] += calls
+            entry[1] += 2 * most
+            entry[2] += most * (2 * prompt + model.max_tokens + _AROUND)
+            entry[3] += most * 2 * model.max_tokens
+        if not models:
+            entry = totals.setdefault((seat.role.name, name), [0, 0, 0, 0])
+            entry[0] += calls
+            entry[1] += calls
 
-    def _role_cost(self, role: str, name: str, calls: float, inputs: float, outputs: float) -> RoleCost:
+    def _role_costs(self, totals: Mapping[tuple[str, str], Sequence[float]]) -> list[RoleCost]:
         from ..transcript import Usage
 
-        model = getattr(self.agents[name], "model", None)
-        if model is None:
-            return RoleCost(role, name, int(calls), None, None, 0.0)
-        dollars = model.price(Usage(int(calls), int(inputs), int(outputs)))
-        return RoleCost(role, name, int(calls), int(inputs), int(outputs), dollars)
+        models = {model.name: model.model for name in self.agents for model in self._models_of(name)}
+        found = []
+        for (role, name), entry in totals.items():
+            calls, most, inputs, outputs = map(int, entry)
+            if name in models:
+                dollars = models[name].price(Usage(calls, inputs, outputs))
+                found.append(RoleCost(role, name, calls, most, inputs, outputs, dollars))
+            else:
+                found.append(RoleCost(role, name, calls, most, None, None, 0.0))
+        return found
 
     def configuration(self) -> dict[str, Any]:
         """The run as JSON values: what ``run.json`` holds and what a repeated command must equal."""

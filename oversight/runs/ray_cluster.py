@@ -77,11 +77,12 @@ class Cluster:
 def _require_somebody_there(address: str) -> None:
     """Raise ConfigurationError where nobody listens at HOST:PORT; Ray would try for two minutes, and exit."""
     host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")  # of IPv6
     if not (host and port.isdecimal()) or "/" in address:  # found by Ray itself, or through its own client
         return
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last of a name that can be none
         raise ConfigurationError(
             f"--executor ray: no Ray cluster answers at RAY_ADDRESS={address}: {error}; start it there, or name another"
         ) from None

@@ -158,7 +158,7 @@ class RejudgePlan(Plan):
                 heard = sum(said.get(step, own) for step in instance.hears)
                 usual, most = self._choice_calls(name, instance.step.votes)
                 self._add(totals, seat, name, usual, most, self._prompt(seat, (public, 0), heard, len(instance.hears)))
-        return [self._role_cost(role, name, *entry) for (role, name), entry in totals.items()]
+        return self._role_costs(totals)
 
     def configuration(self) -> dict[str, Any]:
         return {
