@@ -231,6 +231,8 @@ class Pool(Executor):
         # Not more of them than calls that may be in flight.
         self._shares = _shares(workers, connections)
         self._workers: list[_Worker] = []
+        self._first = _FIRST
+        """Episodes that a new worker may have."""
         self._started = 0
         """Of how many shares there has been a worker."""
         self._names = (f"worker {number} of {directory.journal.start}" for number in count(1))
@@ -261,6 +263,9 @@ class Pool(Executor):
         wanted = len(self._shares)
         if len(ahead) < _FIRST * wanted:  # that is all: no worker without work, and what shares calls is one's
             wanted = min(wanted, len({_shares_calls(episode) for episode in ahead}))
+            self._first = -(-len(ahead) // wanted)
+        else:
+            self._first = _FIRST
         self._left, self._exhausted, self._heard = chain(ahead, waiting), False, heard
         self._done = asyncio.get_running_loop().create_future()
         slow = asyncio.get_running_loop().call_later(_SLOW_START, self._say_what_is_waited_for)
@@ -301,7 +306,7 @@ class Pool(Executor):
     # ---- workers --------------------------------------------------------------------------------
 
     async def _add_worker(self, connections: int | None) -> None:
-        worker = _Worker(next(self._names), connections)
+        worker = _Worker(next(self._names), connections, most=self._first)
         self._workers.append(worker)
         worker.link = await self._start(worker.holder, connections)
         worker.listening = asyncio.create_task(self._listen(worker, worker.link))
