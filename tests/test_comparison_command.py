@@ -254,19 +254,19 @@ def test_the_tables_at_width_100(folder, capsys, monkeypatch):
 GOLDEN = """
 Accuracy and scores on 20 questions, 95 % intervals
 
- protocol      judge   debater          accuracy, %     log   Brier  questions  unscored
- ───────────────────────────────────────────────────────────────────────────────────────
- blind         novice  —         60.0 [34.0,  81.4]  -0.586  -0.411         20         0
+ protocol      judge   debater          accuracy, %     log   Brier   n
+ ──────────────────────────────────────────────────────────────────────
+ blind         novice  —         60.0 [34.0,  81.4]  -0.586  -0.411  20
 
- consultancy   novice  liar      57.5 [40.0,  73.3]  -0.587  -0.430         20         0
+ consultancy   novice  liar      57.5 [40.0,  73.3]  -0.587  -0.430  20
   rounds=1
 
- debate        novice  liar      80.0 [58.2,  92.0]  -0.268  -0.160         20         0
+ debate        novice  liar      80.0 [58.2,  92.0]  -0.268  -0.160  20
   rounds=1
 
- direct        novice  —         60.0 [34.0,  81.4]  -0.586  -0.411         20         0
+ direct        novice  —         60.0 [34.0,  81.4]  -0.586  -0.411  20
 
- direct        novice  —        100.0 [66.1, 100.0]  -0.051  -0.005         20         0
+ direct        novice  —        100.0 [66.1, 100.0]  -0.051  -0.005  20
   expert=True
 
 0 is the best log and Brier score; log scores are in nats.

@@ -616,6 +616,7 @@ def test_what_a_killed_worker_had_asked_for_counts_against_the_limit(endpoint, t
         said = process.stderr.read()
     assert process.returncode == 2, said
     assert "BudgetExceeded the next call to vllm/fake could cost" in said
+    assert "repeat the command, as what lost tries may have cost counts only until it ends" in said
     assert len(endpoint.requests()) == sent == 2
     with closing(sqlite3.connect(tmp_path / "run" / "journal.sqlite")) as connection:
         assert connection.execute("SELECT COUNT(*) FROM promises").fetchone() == (0,)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -53,6 +55,14 @@ def _one_line(message: str) -> str:
     return " ".join("".join(one if one.isprintable() else " " for one in message).split())
 
 
+def _on_a_terminal(line: str) -> str:
+    """The line as it is in a pipe; on a terminal wrapped between words."""
+    if not sys.stderr.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -82,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, function, _ = COMMANDS[words[0]]
         return int(getattr(import_module(f".{module}", __name__), function)(words[1:]))
     except OversightError as error:
-        print(f"oversight: error: {_one_line(str(error))}", file=sys.stderr)
+        print(_on_a_terminal(f"oversight: error: {_one_line(str(error))}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("oversight: stopped; what is finished is kept, repeat the command to go on", file=sys.stderr)

@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+_WHOLE_NAME = 10
+"""Columns in which the name of an agent is not folded."""
+
+
 def print_comparison(comparison: Comparison, out: Console) -> None:
     """The tables of a comparison, and what must be known of them."""
     for table in comparison_tables(comparison):
@@ -54,8 +58,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
                 "accuracy, %": lambda row: _estimate(row.accuracy, 100, 1),
                 "log": lambda row: _mean(row.log),
                 "Brier": lambda row: _mean(row.brier),
-                "questions": lambda row: str(row.questions),
-                "unscored": lambda row: f"{100 * row.unscored_rate:.1f} %" if row.unscored else "0",
+                "n": lambda row: str(row.questions),
+                **({"unscored": _unscored} if any(row.unscored for row in rows) else {}),
             },
             "0 is the best log and Brier score; log scores are in nats.",
         ),
@@ -213,9 +217,7 @@ def _table(
 ) -> Table:
     """Rows by protocol; its options stand under its name, beside the rows that follow."""
     table = _new(title, caption)
-    casts = [name for name in ("judge", "debater") if any(getattr(row, name) is not None for row in rows)]
-    for name in ("protocol", *casts):
-        table.add_column(name, overflow="fold")
+    casts = _add_name_columns(table, "protocol", rows)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     cells = [_aligned([column(row) for row in rows]) for column in columns.values()]
@@ -232,14 +234,29 @@ def _table(
     return table
 
 
+def _add_name_columns(table: Table, first: str, rows: Sequence[ProtocolRow | Difference]) -> list[str]:
+    """Columns for the protocol and for who took part; gives the names of the latter that are there.
+
+    Where a terminal is narrow the protocol is folded rather than the agents, unless their names are long.
+    """
+    table.add_column(first, overflow="fold")
+    casts = [name for name in ("judge", "debater") if any(getattr(row, name) is not None for row in rows)]
+    for name in casts:
+        longest = max(len(getattr(row, name) or "") for row in rows)
+        table.add_column(name, overflow="fold", min_width=min(longest, _WHOLE_NAME))
+    return casts
+
+
+def _unscored(row: ProtocolRow) -> str:
+    return f"{100 * row.unscored_rate:.1f} %" if row.unscored else "0"
+
+
 def _difference_table(
     title: str, comparison: Comparison, columns: dict[str, Callable[[Difference], str]], caption: str = ""
 ) -> Table:
     table = _new(title, caption)
     found = comparison.differences
-    casts = [name for name in ("judge", "debater") if any(getattr(one, name) is not None for one in found)]
-    for name in ("protocol, less the other", *casts):
-        table.add_column(name, overflow="fold")
+    casts = _add_name_columns(table, "protocol, less the other", found)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     cells = [_aligned([column(one) for one in found]) for column in columns.values()]

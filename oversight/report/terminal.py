@@ -55,14 +55,21 @@ __all__ = [
 ]
 
 
+class _Words(Console):
+    """What is one line in a pipe is wrapped between words on a terminal, which would cut inside them."""
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
+        super().print(*objects, soft_wrap=soft_wrap and not self.is_terminal, **options)
+
+
 def console() -> Console:
     """Where results go."""
-    return Console(highlight=False, markup=False)
+    return _Words(highlight=False, markup=False)
 
 
 def error_console() -> Console:
     """Where progress goes, so that results can be piped."""
-    return Console(stderr=True, highlight=False, markup=False)
+    return _Words(stderr=True, highlight=False, markup=False)
 
 
 def safe(text: str, style: str = "") -> Text:
@@ -327,6 +334,12 @@ def print_imported(conditions: Mapping[str, Condition], count: int, folder: Path
     _line(out, f"{count} debates in {folder}: oversight show {folder}")
 
 
+def _measures_capability(folder: Path) -> bool:
+    """Whether the run of a folder measures capability, when it comes to that."""
+    kept = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
+    return isinstance(kept, dict) and bool((kept.get("configuration") or {}).get("capability"))
+
+
 def _prefers(folder: Path) -> bool:
     """Whether the verdicts of a run are preferences between replies, as far as its protocols are known here."""
     from ..registry import load_class
@@ -365,7 +378,11 @@ def print_gap(
         ranked = sorted(analysis.capability.items(), key=lambda item: item[1])
         lines.append(", ".join(f"{name} {round(value, 4) + 0.0:+.4g} {analysis.unit}" for name, value in ranked))
     else:
-        lines.append("Capability was not measured in this run, so there is no gap: oversight tournament measures it.")
+        lines.append(
+            "Capability is not measured yet, so there is no gap: repeat the command of the run, which has not ended."
+            if _measures_capability(result.log_dir)
+            else "Capability was not measured in this run, so there is no gap: oversight tournament measures it."
+        )
     if _prefers(result.log_dir):
         lines.append("Verdicts are preferences between replies: accuracy is how often the better one was preferred.")
     lines += [f"{name} has no capability: {reason}" for name, reason in analysis.unmeasured.items()]

@@ -79,10 +79,13 @@ class Budget:
         else:
             crosses = self.spent + self.promised + dollars > self.limit
         if crosses:
+            advice = "repeat the command with a higher --cost-limit"
+            if self.spent + dollars <= self.limit:  # so it is promises that leave no room
+                advice = "repeat the command, as what lost tries may have cost counts only until it ends"
             raise BudgetExceeded(
                 f"the next call to {what} could cost ${dollars:.4f} and cross the limit of ${self.limit:.2f} "
                 f"(${self.spent:.4f} spent; not counted in that are calls under way, and tries whose reply was lost); "
-                "what is finished is kept: repeat the command with a higher --cost-limit"
+                f"what is finished is kept: {advice}"
             )
         self.promised += dollars
         return dollars

@@ -127,8 +127,9 @@ class Lines(Progress):
     def _line(self) -> None:
         seconds = max(time.monotonic() - self._begin, 1e-9)
         rate = self._done / seconds
-        left = (self._total - self._done) / rate if rate else 0.0
-        parts = [f"{self._done}/{self._total} episodes", f"{rate:.1f}/s", f"{left:.0f} s left"]
+        parts = [f"{self._done}/{self._total} episodes"]
+        if rate:  # before the first there is nothing to go by
+            parts += [f"{rate:.1f}/s", f"{(self._total - self._done) / rate:.0f} s left"]
         if self._unscored:
             parts.append(f"{self._unscored} unscored")
         if self._retries:
