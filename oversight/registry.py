@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ConfigurationError, OversightError, UnknownName
@@ -65,8 +66,15 @@ def _from_file(reference: str) -> Any:
     try:
         return getattr(module, attribute)
     except AttributeError:
-        public = [name for name in vars(module) if not name.startswith("_")]
+        public = [name for name, value in vars(module).items() if not name.startswith("_") and _is_of(module, value)]
         raise UnknownName(f"name in {path}", attribute, public) from None
+
+
+def _is_of(module: ModuleType, value: Any) -> bool:
+    """Whether something in a module was made there, as far as can be told, and not imported."""
+    if isinstance(value, type) or callable(value):
+        return getattr(value, "__module__", None) == module.__name__
+    return not isinstance(value, ModuleType)
 
 
 def load_class(group: str, name: str) -> Any:
@@ -75,6 +83,8 @@ def load_class(group: str, name: str) -> Any:
         return _from_file(name)
     known = registered(group)
     if name not in known:
+        if name.endswith(".py"):
+            raise ConfigurationError(f"{name}: say which {group.removesuffix('s')} of the file: {name}:Name")
         raise UnknownName(group.removesuffix("s"), name, known)
     return known[name].load()
 

@@ -277,6 +277,16 @@ def test_a_file_that_cannot_be_imported(tmp_path, text, said):
     assert find_protocol(f"{path}:Mine").name == "mine"
 
 
+@pytest.mark.parametrize(("find", "kind"), [(find_protocol, "protocol"), (find_arena, "arena")])
+def test_a_file_of_which_no_class_is_named(file, find, kind):
+    """How one is named is said; and what is offered is the file's own."""
+    with pytest.raises(ConfigurationError, match=rf"mine\.py: say which {kind} of the file: .*mine\.py:Name"):
+        find(str(file))
+    with pytest.raises(ConfigurationError, match=r"known: .*Mine.*Yard") as caught:
+        find(f"{file}:Qqqqqqqqq")
+    assert "Graph" not in str(caught.value)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     """The missing file is named."""
     for find in (find_protocol, find_arena, find_agent):

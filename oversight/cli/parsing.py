@@ -84,7 +84,7 @@ def add_options_of(
         return
     group = parser.add_argument_group(title)
     for name, field in fields.items():
-        default = "" if field.is_required() else f" (default: {field.default})"
+        default = "" if field.is_required() or field.default == "" else f" (default: {field.default})"
         option = f"--{prefix}{name.replace('_', '-')}"
         if option in parser._option_string_actions:
             # An option of ours has that name: --arena-seed, --protocol-seed.

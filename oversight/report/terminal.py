@@ -679,10 +679,10 @@ def print_names(what: str, out: Console) -> None:
             name = written
         out.print(Text.assemble((name, "bold"), "  ", title), soft_wrap=True)
         for option, field in getattr(found, "model_fields", {}).items():
-            default = "required" if field.is_required() else f"default {field.default}"
+            default = "required" if field.is_required() else f"default {field.default}" if field.default != "" else ""
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-            values = f"{', '.join(map(str, choices))}; " if choices else ""
-            _indented(out, Text(f"{option}: {field.description or ''} ({values}{default})"))
+            notes = "; ".join(filter(None, [", ".join(map(str, choices)), default]))
+            _indented(out, Text(f"{option}: {field.description or ''}" + (f" ({notes})" if notes else "")))
         if getattr(found, "agents_help", ""):
             _indented(out, Text(f"agents: {found.agents_help}"))
     if what == "models":
