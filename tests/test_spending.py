@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import oversight
 from oversight.agents import LanguageModelAgent
 from oversight.models import Completion, Model
+from oversight.report.terminal import console, print_spending
+from oversight.runs.api import RunResult
+from oversight.runs.journal import Journal
 from oversight.runs.spending import Prefixes, Spend, Spending, acting_as
 from oversight.transcript import Usage
 
@@ -125,3 +129,23 @@ def test_prompts_begin_with_what_stays_the_same(tmp_path):
             for earlier, later in pairwise(asked):
                 said = max(earlier.rfind("</turn>"), earlier.find("Your part:"))
                 assert earlier[:said] == later[:said]
+
+
+def test_what_a_killed_process_had_not_yet_counted_is_a_line_of_its_own(tmp_path, capsys):
+    """Stored calls of which no account knows: their dollars are told, and nothing where all are counted."""
+
+    async def play():
+        journal = Journal(tmp_path / "journal.sqlite")
+
+        async def produce():
+            return {"value": "a reply", "dollars": 0.25}
+
+        await journal.once("key", "a model", produce)
+        await journal.close()
+
+    asyncio.run(play())
+    result = RunResult(tmp_path)
+    assert result.uncounted() == 0.25
+    print_spending(result, console())
+    assert "and $0.2500 for calls that a killed process had stored and not yet counted" in capsys.readouterr().out
+    assert RunResult(tmp_path / "nothing").uncounted() == 0.0

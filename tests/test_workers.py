@@ -592,7 +592,10 @@ def test_the_cost_limit_holds_over_all_workers(endpoint, whole, tmp_path):
     assert 0 < spent <= limit
     with closing(sqlite3.connect(tmp_path / "run" / "journal.sqlite")) as connection:
         assert connection.execute("SELECT COUNT(*) FROM promises").fetchone() == (0,)
-    debates(endpoint, tmp_path / "run", options=options, workers=2, cost_limit=1e9)
+    result = debates(endpoint, tmp_path / "run", options=options, workers=2, cost_limit=1e9)
+    # What the killed worker had stored and not yet counted is told apart.
+    counted = sum(line.dollars for start in result.spending() for line in start)
+    assert counted + result.uncounted() == pytest.approx(len(keys(tmp_path / "run")) * COST)
     assert {one["id"] for one in read_episodes(tmp_path / "run")} == set(whole[0])
 
 

@@ -241,6 +241,12 @@ def _reasons(result: RunResult, out: Console) -> None:
 def print_spending(result: RunResult, out: Console) -> None:
     """What the calls of a run cost, by role and model; nothing where no model was called."""
     print_account(result.spending(), out)
+    if uncounted := result.uncounted():
+        _line(
+            out,
+            f"and ${uncounted:,.4f} for calls that a killed process had stored and not yet counted: their replies are "
+            "kept, and the cost limit counts them",
+        )
 
 
 def print_account(starts: Sequence[Sequence[Spend]], out: Console) -> None:
@@ -445,13 +451,13 @@ def run_as_json(result: RunResult) -> dict[str, Any]:
     """A run as JSON values: how many episodes there are by status, and what its starts have spent.
 
     ``spending`` has ``starts``, oldest first, each a list by role and model, their sum as ``lines``, and the sum of
-    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.  It is None, with the
-    ``reason``, where it cannot be read.
+    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.  ``uncounted`` are the dollars of
+    stored calls that are in none of them.  It is None, with the ``reason``, where it cannot be read.
     """
     statuses = Counter(record["status"] for record in read_episodes(result.log_dir))
     counts = {"run": str(result.log_dir), "episodes": {"scored": 0, "unscored": 0, **statuses}}
     try:
-        starts = result.spending()
+        starts, uncounted = result.spending(), result.uncounted()
     except OversightError as error:
         return {**counts, "spending": None, "reason": str(error)}
     lines = summed(starts)
@@ -462,6 +468,7 @@ def run_as_json(result: RunResult) -> dict[str, Any]:
             "total": {name: every[name] for name in every if name not in ("role", "model")},
             "lines": [line.to_dict() for line in lines],
             "starts": [[line.to_dict() for line in start] for start in starts],
+            "uncounted": uncounted,
         },
     }
 

@@ -22,7 +22,7 @@ from ..registry import find_agent, find_arena, find_protocol
 from ..transcript import Usage
 from .cascades import held_out, require_one_verdict, require_verdicts
 from .directory import journal_of, read_episodes, read_json, read_lines
-from .journal import read_spending
+from .journal import JournalAddress, read_spending, read_uncounted
 from .plan import Cast, PeopleOptions, Plan, Scheduling, require_cast, tournament_casts
 from .progress import Progress
 
@@ -86,13 +86,27 @@ class RunResult:
             if the journal cannot be read, or is in a database that nobody has named: a folder may come from anybody,
             and does not decide which server is given a password.
         """
+        return read_spending(self._calls)
+
+    def uncounted(self) -> float:
+        """Dollars of stored calls that :meth:`spending` lacks, as their process was killed within a second of them.
+
+        Raises
+        ------
+        RunDirectoryError
+            as :meth:`spending`.
+        """
+        return read_uncounted(self._calls)
+
+    @property
+    def _calls(self) -> JournalAddress:
         where = journal_of(self.log_dir, self.journal)
         if where.path is None and self.journal is None:
             raise RunDirectoryError(
                 f"{self.log_dir}: its calls are kept in {where}: give that address as --journal, or journal=, to read "
                 "what they cost"
             )
-        return read_spending(where)
+        return where
 
     def gap(
         self,

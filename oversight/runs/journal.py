@@ -22,10 +22,10 @@ from typing import Any
 
 from .durable import GroupCommit
 from .journal_address import JournalAddress
-from .journal_stores import Add, Refuse, Row, Write, open_store, read_accounts
+from .journal_stores import Add, Refuse, Row, Write, open_store, read_accounts, read_dollars
 from .spending import Spend, Spending
 
-__all__ = ["Journal", "JournalAddress", "read_spending"]
+__all__ = ["Journal", "JournalAddress", "read_spending", "read_uncounted"]
 
 Produce = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -249,6 +249,19 @@ def _to_json(value: dict[str, Any]) -> str:
 def _storable(name: str) -> str:
     """A name for a reader, with what a database refuses written out."""
     return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", name)
+
+
+def read_uncounted(address: JournalAddress) -> float:
+    """Dollars of stored calls that stand in no account, as a process was killed before it had written down whose.
+
+    Raises
+    ------
+    RunDirectoryError
+        if the journal is there and cannot be read.
+    """
+    counted = sum(line.dollars for start in read_spending(address) for line in start)
+    uncounted = read_dollars(address) - counted
+    return uncounted if uncounted > 1e-6 * max(counted, 1.0) else 0.0
 
 
 def read_spending(address: Path | JournalAddress) -> list[list[Spend]]:

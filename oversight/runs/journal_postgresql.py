@@ -26,7 +26,7 @@ except ImportError:  # also where it finds no libpq
 # A connection that is lost is ours to report: what the library says of it besides is not for people.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
-__all__ = ["PostgreSQLStore", "read_postgresql_accounts"]
+__all__ = ["PostgreSQLStore", "read_postgresql_accounts", "read_postgresql_dollars"]
 
 Result = TypeVar("Result")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -252,6 +252,20 @@ def read_postgresql_accounts(address: JournalAddress) -> list[tuple[str, str]]:
             return []
         select = "SELECT start, spending FROM oversight_starts WHERE run = %s ORDER BY id"
         return [(start, spending) for start, spending in connection.execute(select, (address.run,))]
+
+    with closing(_Link(address)) as link:
+        return link.open(read)
+
+
+def read_postgresql_dollars(address: JournalAddress) -> float:
+    """See :func:`oversight.runs.journal_stores.read_dollars`."""
+
+    def read(connection: Connection) -> float:
+        if not _is_there(connection, "oversight_starts"):
+            return 0.0
+        select = "SELECT COALESCE(SUM(dollars), 0) FROM oversight_starts WHERE run = %s"
+        ((dollars,),) = connection.execute(select, (address.run,)).fetchall()
+        return float(dollars)
 
     with closing(_Link(address)) as link:
         return link.open(read)

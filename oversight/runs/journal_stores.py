@@ -14,7 +14,17 @@ from ..errors import RunDirectoryError
 from .durable import refused_because
 from .journal_address import JournalAddress
 
-__all__ = ["Add", "Refuse", "Row", "SQLiteStore", "Store", "open_store", "read_accounts", "require_journal"]
+__all__ = [
+    "Add",
+    "Refuse",
+    "Row",
+    "SQLiteStore",
+    "Store",
+    "open_store",
+    "read_accounts",
+    "read_dollars",
+    "require_journal",
+]
 
 
 Row = tuple[str, bool]
@@ -143,6 +153,15 @@ def read_accounts(address: JournalAddress) -> list[tuple[str, str]]:
     from .journal_postgresql import read_postgresql_accounts
 
     return read_postgresql_accounts(address)
+
+
+def read_dollars(address: JournalAddress) -> float:
+    """Dollars of all stored calls with a known price."""
+    if address.path is not None:
+        return _read_sqlite_dollars(address.path)
+    from .journal_postgresql import read_postgresql_dollars
+
+    return read_postgresql_dollars(address)
 
 
 # ---- one file --------------------------------------------------------------------------------------------
@@ -347,3 +366,15 @@ def _read_sqlite_accounts(path: Path) -> list[tuple[str, str]]:
     except sqlite3.Error as error:
         raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
     return [(str(start), account) for start, account in rows]
+
+
+def _read_sqlite_dollars(path: Path) -> float:
+    if not path.exists():
+        return 0.0
+    try:
+        with closing(sqlite3.connect(path, timeout=_SECONDS_WAITED)) as connection:
+            if not connection.execute("PRAGMA table_info(spent)").fetchall():  # made by an earlier version
+                return 0.0
+            return float(sum(dollars for (dollars,) in connection.execute("SELECT dollars FROM spent")))
+    except sqlite3.Error as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from None
