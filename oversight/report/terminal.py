@@ -451,7 +451,7 @@ def run_as_json(result: RunResult) -> dict[str, Any]:
     """A run as JSON values: how many episodes there are by status, and what its starts have spent.
 
     ``spending`` has ``starts``, oldest first, each a list by role and model, their sum as ``lines``, and the sum of
-    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.  ``uncounted`` are the dollars of
+    all of it as ``total``; see :class:`oversight.runs.spending.Spend` for the entries.  ``uncounted`` are dollars of
     stored calls that are in none of them.  It is None, with the ``reason``, where it cannot be read.
     """
     statuses = Counter(record["status"] for record in read_episodes(result.log_dir))
