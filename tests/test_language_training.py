@@ -61,7 +61,7 @@ def tiny(tmp_path_factory):
     tokenizer.chat_template = "<begin>{% for message in messages %} {{ message['content'] }} {% endfor %}"
     tokenizer.save_pretrained(folder)
     shape = {"vocab_size": len(words), "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 5}
-    shape |= {"num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64}
+    shape |= {"num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 512}
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(LlamaConfig(**shape, bos_token_id=0, eos_token_id=1))

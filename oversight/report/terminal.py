@@ -55,11 +55,18 @@ __all__ = [
 ]
 
 
+_COMMAND = re.compile(r"\boversight [a-z]+ \S")
+
+
 class _Words(Console):
-    """What is one line in a pipe is wrapped between words on a terminal, which would cut inside them."""
+    """What is one line in a pipe is wrapped between words on a terminal, which would cut inside them.
+
+    A line with a command of ours stays whole: it is there to be copied.
+    """
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
-        super().print(*objects, soft_wrap=soft_wrap and not self.is_terminal, **options)
+        whole = not self.is_terminal or any(_COMMAND.search(str(one)) for one in objects)
+        super().print(*objects, soft_wrap=soft_wrap and whole, **options)
 
 
 def console() -> Console:
