@@ -72,7 +72,7 @@ def _from_file(reference: str) -> Any:
 
 def _is_of(module: ModuleType, value: Any) -> bool:
     """Whether something in a module was made there, as far as can be told, and not imported."""
-    if isinstance(value, type) or callable(value):
+    if callable(value):
         return getattr(value, "__module__", None) == module.__name__
     return not isinstance(value, ModuleType)
 

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
-from itertools import count
 from pathlib import Path
 
 from oversight.runs.directory import read_episodes, read_lines
@@ -118,34 +117,42 @@ def plain(folder):
     return records
 
 
-def test_runs_killed_at_a_hundred_random_moments_lose_nothing_and_pay_once(tmp_path):
-    draw, kills, longest = random.Random(5), 0, 0.1
-    with running() as endpoint:
+def play_and_kill(tmp_path, endpoint, most, longest, longer, shorter, stored_in=stored, journal=None):
+    """Play as many runs as so many kills at random moments fit into, each to its end, and look what each kill cost.
+
+    A start lives ``longest`` seconds at most, which grows where it stored nothing, and shrinks where it did: so some
+    starts come far, and most are killed.  Gives the run directories.
+    """
+    draw, kills, folders = random.Random(5), 0, []
+    endpoint.answer(then=SLOW)
+    with forks(endpoint.base_url, tmp_path / "whole") as play:
+        assert play(300) == 0
+    whole, expected = plain(tmp_path / "whole"), stored(tmp_path / "whole")
+    assert len(whole) == DEBATES
+    while kills < most:  # how many runs that takes is the machine's
+        folder, known, heard, ended = tmp_path / f"killed-{len(folders)}", set(), 0, -9
+        folders.append(folder)
         endpoint.answer(then=SLOW)
-        with forks(endpoint.base_url, tmp_path / "whole") as play:
-            assert play(300) == 0
-        whole = plain(tmp_path / "whole")
-        assert len(whole) == DEBATES
-        for number in count():  # as many runs as a hundred kills fit into
-            folder, known, heard, ended = tmp_path / f"killed-{number}", set(), 0, -9
-            endpoint.answer(then=SLOW)
-            with forks(endpoint.base_url, folder) as play:
-                while ended != 0:
-                    ended = play(draw.uniform(0, longest) if kills < KILLS else 300)
-                    assert ended in (0, -9)
-                    kills += ended == -9
-                    asked = [request["digest"] for request in endpoint.requests()]
-                    this_time, heard = asked[heard:], len(asked)
-                    # What was on the disk is not asked for again; what was in flight at the kill is, once in a start.
-                    assert not known & set(this_time)
-                    assert len(this_time) == len(set(this_time))
-                    before, known = known, stored(folder)
-                    assert before <= known
-                    # So that some starts come far, and most are killed.
-                    longest = min(longest * 1.1, 20.0) if known == before else longest * 0.8
-            assert set(asked) == known == stored(tmp_path / "whole")
-            lines = [line["id"] for line in read_lines(folder / "episodes.jsonl")]
-            assert len(lines) == len(set(lines))
-            assert plain(folder) == whole
-            if kills >= KILLS:
-                break
+        with forks(endpoint.base_url, folder, journal=journal) as play:
+            while ended != 0:
+                ended = play(draw.uniform(0, longest) if kills < most else 300)
+                assert ended in (0, -9)
+                kills += ended == -9
+                asked = [request["digest"] for request in endpoint.requests()]
+                this_time, heard = asked[heard:], len(asked)
+                # What was stored is not asked for again; what was in flight at the kill is, once in a start.
+                assert not known & set(this_time)
+                assert len(this_time) == len(set(this_time))
+                before, known = known, stored_in(folder)
+                assert before <= known
+                longest = min(longest * longer, 20.0) if known == before else longest * shorter
+        assert set(asked) == known == expected
+        lines = [line["id"] for line in read_lines(folder / "episodes.jsonl")]
+        assert len(lines) == len(set(lines))
+        assert plain(folder) == whole
+    return folders
+
+
+def test_runs_killed_at_a_hundred_random_moments_lose_nothing_and_pay_once(tmp_path):
+    with running() as endpoint:
+        assert play_and_kill(tmp_path, endpoint, KILLS, longest=0.1, longer=1.1, shorter=0.8)

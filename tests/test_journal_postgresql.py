@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import pickle
-import random
 import socket
 import subprocess
 import sys
@@ -152,32 +151,10 @@ def test_a_tournament_and_new_judges_keep_theirs_there_too(tmp_path, postgresql_
 
 
 def test_runs_killed_at_random_moments_lose_nothing_and_pay_once(tmp_path, endpoint, postgresql_server, database):
-    draw, kills, longest, starts = random.Random(5), 0, 1.0, 0
-    endpoint.answer(then=crashes.SLOW)
-    with crashes.forks(endpoint.base_url, tmp_path / "whole") as play:
-        assert play(300) == 0
-    whole = crashes.plain(tmp_path / "whole")
-    expected = crashes.stored(tmp_path / "whole")
-    while kills < KILLS:  # as many runs as these kills fit into: how fast a run comes to its end is the machine's
-        folder, known, heard, ended = tmp_path / f"killed-{starts}", set(), 0, -9
-        endpoint.answer(then=crashes.SLOW)
-        with crashes.forks(endpoint.base_url, folder, journal=database) as play:
-            while ended != 0:
-                ended, starts = play(draw.uniform(0, longest) if kills < KILLS else 300), starts + 1
-                assert ended in (0, -9)
-                kills += ended == -9
-                asked = [request["digest"] for request in endpoint.requests()]
-                this_time, heard = asked[heard:], len(asked)
-                # What was stored is not asked for again; what was in flight at the kill is, once in a start.
-                assert not known & set(this_time)
-                assert len(this_time) == len(set(this_time))
-                before, known = known, stored(postgresql_server, database, folder)
-                assert before <= known
-                longest = min(longest * 1.3, 20.0) if known == before else longest * 0.7
-        assert set(asked) == known == expected
-        lines = [line["id"] for line in read_lines(folder / "episodes.jsonl")]
-        assert len(lines) == len(set(lines))
-        assert crashes.plain(folder) == whole
+    def stored_in(folder):
+        return stored(postgresql_server, database, folder)
+
+    for folder in crashes.play_and_kill(tmp_path, endpoint, KILLS, 1.0, 1.3, 0.7, stored_in, database):
         no_canary(folder)
 
 

@@ -266,7 +266,7 @@ class Plan:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process is given; it compiles the graphs that it plays."""
-        return {name: value for name, value in vars(self).items() if name not in ("_compiled", "_models")}
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
 
     @cached_property
     def _compiled(self) -> dict[tuple[str, int], CompiledProtocol]:
@@ -437,27 +437,24 @@ class Plan:
             said = (1 + how.most_parts) * self._longest(name)
             self._add(totals, seat, name, calls, 2 * calls, self._prompt(seat, around, said, how.most_parts))
 
-    def _models_of(self, name: str) -> list[LanguageModelAgent]:
-        """The agent if it is a model, or the models that it asks."""
-        if name not in self._models:
-            asked = everybody_asked([self.agents[name]])
-            self._models[name] = [agent for agent in asked if isinstance(agent, LanguageModelAgent)]
-        return self._models[name]
-
     @cached_property
     def _models(self) -> dict[str, list[LanguageModelAgent]]:
-        return {}
+        """By agent: itself if it is a model, or the models that it asks."""
+        return {
+            name: [one for one in everybody_asked([agent]) if isinstance(one, LanguageModelAgent)]
+            for name, agent in self.agents.items()
+        }
 
     def _longest(self, name: str) -> int:
         """Most tokens of a reply of an agent; 0 for one that makes no tokens."""
-        return max((model.max_tokens for model in self._models_of(name)), default=0)
+        return max((model.max_tokens for model in self._models[name]), default=0)
 
     def _choice_calls(self, name: str, votes: int = 0, thinks: bool | None = None) -> tuple[int, int]:
-        each = [model.calls_of_a_choice(votes, thinks) for model in self._models_of(name)]
+        each = [model.calls_of_a_choice(votes, thinks) for model in self._models[name]]
         return max((usual for usual, _ in each), default=1), max((most for _, most in each), default=1)
 
     def _speech_calls(self, name: str, thinks: bool | None) -> int:
-        return max((model.calls_of_a_speech(thinks) for model in self._models_of(name)), default=1)
+        return max((model.calls_of_a_speech(thinks) for model in self._models[name]), default=1)
 
     @staticmethod
     def _prompt(seat: Seat, around: tuple[int, int], said: int, turns: int) -> int:
@@ -470,7 +467,7 @@ class Plan:
         self, totals: dict[tuple[str, str], list[float]], seat: Seat, name: str, calls: int, most: int, prompt: int
     ) -> None:
         """Count calls that are made, and the tokens of as many as there can be, each asked once more."""
-        models = self._models_of(name)
+        models = self._models[name]
         for model in models:
             entry = totals.setdefault((seat.role.name, model.name), [0, 0, 0, 0])
             entry[0] += calls
@@ -485,7 +482,7 @@ class Plan:
     def _role_costs(self, totals: Mapping[tuple[str, str], Sequence[float]]) -> list[RoleCost]:
         from ..transcript import Usage
 
-        models = {model.name: model.model for name in self.agents for model in self._models_of(name)}
+        models = {model.name: model.model for asked in self._models.values() for model in asked}
         found = []
         for (role, name), entry in totals.items():
             calls, most, inputs, outputs = map(int, entry)
