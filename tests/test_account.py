@@ -224,6 +224,13 @@ def test_a_log_has_a_line_now_and_then():
         lines.stop()
     assert "30 tokens, $1.5000 (role 0 $0.5000, role 1 $1.0000)" in captured.get()
     assert len(captured.get().splitlines()) == 2
+    assert "1/3 episodes, " in captured.get()
+    assert "s left" in captured.get()
+    with out.capture() as captured:  # with nothing finished there is nothing to go by
+        lines.start(3, 0)
+        lines.stop()
+    assert "0/3 episodes, " in captured.get()
+    assert "s left" not in captured.get()
 
 
 @given(st.sets(st.text(st.sampled_from("ab/-"), max_size=60), max_size=8), st.integers(4, 40))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from rich.console import Console
 
 from oversight import run
 from oversight.cli import COMMANDS, main
+from oversight.report import terminal as reports
 from oversight.report.terminal import print_episodes, print_plan, print_run
 from oversight.runs.api import carry_out, plan_tournament
 from oversight.runs.directory import read_episodes
@@ -543,6 +546,41 @@ def test_a_run_is_run_again_from_its_own_directory(tmp_path, capsys):
 
 
 # ---- names that are long ------------------------------------------------------------------------
+
+
+def test_on_a_terminal_words_stay_whole_and_so_do_lines_with_a_command():
+    """What a terminal would cut inside a word is wrapped before it; in a pipe, and to be copied, a line is a line."""
+    prose = "the accuracy of the judges may depend on the stories"
+    command = "transcripts: oversight show a/folder/with/a/long/name"
+    for terminal, lines in ((True, ["the accuracy of the", "judges may depend on", "the stories"]), (False, [prose])):
+        out = reports._Words(file=io.StringIO(), force_terminal=terminal, width=20, color_system=None)
+        out.print(prose, soft_wrap=True)
+        assert [line.rstrip() for line in out.file.getvalue().splitlines()] == lines
+        out = reports._Words(file=io.StringIO(), force_terminal=terminal, width=20, color_system=None)
+        out.print(command, soft_wrap=True)
+        assert out.file.getvalue().splitlines() == [command]
+
+
+def test_an_error_is_one_line_in_a_pipe_and_wrapped_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["show", "no/such/folder", "an-episode"]) == 2
+    piped = capsys.readouterr().err
+    assert piped.count("\n") == 1
+    assert len(piped) > 40
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["show", "no/such/folder", "an-episode"]) == 2
+    wrapped = capsys.readouterr().err
+    assert max(map(len, wrapped.splitlines())) <= 40
+    assert wrapped.split() == piped.split()
+
+
+def test_a_gap_before_capability_is_measured_says_so(tournament, tmp_path, capsys):
+    """A tournament that was stopped is told from a run that measures none."""
+    folder = tmp_path / "stopped"
+    shutil.copytree(tournament[0], folder)
+    (folder / "capability.json").unlink()
+    assert main(["gap", str(folder)]) == 0
+    assert "Capability is not measured yet" in " ".join(capsys.readouterr().out.split())
 
 
 def test_long_names_are_folded_and_never_cut(tmp_path):

@@ -243,6 +243,16 @@ def test_help_has_an_example(capsys):
         assert f"oversight {command} " in capsys.readouterr().out.partition("example:")[2]
 
 
+def test_on_a_narrow_terminal_the_protocol_is_folded_and_no_agent(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "64")
+    capsys.readouterr()
+    assert main(["compare", str(folder)]) == 0
+    table = capsys.readouterr().out.partition("Calibration error")[0]
+    assert "consultancy" not in table
+    assert table.count(" novice ") == 5
+    assert table.count(" liar ") == 2
+
+
 def test_the_tables_at_width_100(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     capsys.readouterr()
