@@ -244,7 +244,7 @@ def test_help_has_an_example(capsys):
 
 
 def test_on_a_narrow_terminal_the_protocol_is_folded_and_no_agent(folder, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "64")
+    monkeypatch.setenv("COLUMNS", "56")
     capsys.readouterr()
     assert main(["compare", str(folder)]) == 0
     table = capsys.readouterr().out.partition("Calibration error")[0]
